@@ -43,6 +43,7 @@ from kit.clock import Clock
 from kit.dice import Dice
 from kit.files import Disk, write_atomic
 from protocols.descriptors.descriptor import Descriptor
+from protocols.descriptors.firmware import all_points
 from protocols.device_model import binding
 from protocols.device_model.binding import Act, Fact, Place
 from protocols.device_model.capability import Capability
@@ -335,8 +336,10 @@ class BindingDesk:
         """Change over; nothing here waits, so nobody sees half of it."""
         self._conflicts = {name: why for name, why in self._conflicts.items() if name != fact.device}
         if fact.act is Act.SWAPPED:
+            model = None if fact.place is None else self._catalogue.get(fact.place.descriptor)
+            has = () if model is None else all_points(model).keys()
             self._house.view.renewed(fact.device)  # what it said was another thing's word
-            self._house.rooms.reached(fact.device, reached=False)  # and the new one is to hold what it held
+            self._house.rooms.renewed(fact.device, has)  # and the new one is to hold what it held
         self._house.serve(plan, self._fresh_ms(plan, self._catalogue))
         self._devices.serve(plan, renewed=fact.device)
         if found_id is not None:

@@ -134,13 +134,14 @@ class Devices:
         if renewed is not None:
             self._states.pop(renewed, None)
             self._forget_beside(renewed)
-            self._house.fire.back(renewed)
+            self._house.fire.renewed(renewed)
             self._house.watch.renewed(renewed)
             self._until[renewed] = self._taken + len(self._queue)
 
     def _forget_beside(self, device: DeviceId) -> None:
         for beside in (self._firmwares, self._slow, self._doubts):
             beside.pop(device, None)
+        self._house.watch.doubted(device, None)
 
     def forget_unknown(self, device: DeviceId) -> None:
         """Forget a found thing that stands behind a name now; its bus tells it again if it ever is unknown again."""
@@ -202,11 +203,13 @@ class Devices:
                 _note(self._slow, device, detail, so=bool(detail.get("slow")))
             else:
                 _note(self._doubts, device, detail, so=bool(detail.get("doubted")))
+                self._house.watch.doubted(device, _why(self._doubts.get(device)))
             self._queue.offer(_Event(device, event, detail))
             return
         if event is DeviceEvent.ONLINE:
             self._slow.pop(device, None)  # its bus begins again with it
             self._doubts.pop(device, None)
+            self._house.watch.doubted(device, None)
         states = self._states if device in self._planned else self._unknown
         if device in states or states is self._states or len(states) < UNKNOWN_MOST:
             before = states.get(device)
@@ -314,3 +317,11 @@ def _note(noted: dict[DeviceId, Detail], device: DeviceId, detail: Detail, *, so
         noted[device] = detail
     else:
         noted.pop(device, None)
+
+
+def _why(doubt: Detail | None) -> str | None:
+    """Return a doubt in words; None: there is none."""
+    if doubt is None:
+        return None
+    figures = f"{doubt.get('points_refused')} of {doubt.get('points_had')}"
+    return f"{doubt.get('why') or 'another thing may stand there'} ({figures})"

@@ -199,6 +199,7 @@ class House:
             sleeps_ms=lambda device: self._model(device).sleeps_ms,
             model_of=lambda device: self._descriptors.get(device, ""),
             step_of=lambda device, key: self._model(device).steps.get(key, 0.0),
+            has=lambda device: self._model(device).points,
         )
         self.departures = Departures(replica=lambda: self.keeper.replica, doors=doors, store=store, log=logger)
         self.desk = CheckInDesk(

@@ -7,6 +7,7 @@ between repeats it without doubling it.
 
 import asyncio
 import contextlib
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
@@ -32,7 +33,7 @@ from edge.rooms.frozen import Frozen, judged_as
 from edge.rooms.frozen import Kept as Tracked
 from edge.rooms.lock_battery import LOCK_BATTERY, lock_level
 from edge.rooms.modes import Mode, target_c
-from edge.rooms.senses import LEAK, OUTDOOR
+from edge.rooms.senses import CONTACT, LEAK, OUTDOOR
 from edge.rooms.standing_meters import Circuit, StandingMeters
 from edge.rooms.unheard import Unheard, Waiting
 from kit.clock import Clock
@@ -51,11 +52,14 @@ _METER: Final = Capability.ELECTRICAL_MEASUREMENT
 ENERGY: Final = (_METER, "cumulative_energy_imported")
 BATTERY_DAYS: Final = 14
 UNHEARD: Final = "unheard"
+PLACES: Final = "places"
 STANDING_EVERY_MS: Final = 10 * 60_000
 """So often are values judged that stand: it takes hours until one is worth a word."""
 STANDING_KEPT_EVERY_MS: Final = 3_600_000
 _WARM: Final = "warm"
 """The aspect of a breach that is one of being too warm; one of cold has none."""
+_DOUBT: Final = "doubt"
+"""The aspect of a fault that no device tells of itself: another thing may stand in its place."""
 _NOBODY: Final = frozenset({Reason.NO_ANSWER.value, Reason.NOT_THIS_MODEL.value})
 """Reasons by which a bus says of a bad value that the device itself has not spoken."""
 DISTURBED_MS: Final = 10 * 60_000
@@ -83,6 +87,7 @@ class Watch:
         sleeps_ms: How long a device may be silent and yet be well, where its descriptor says.
         model_of: A device's model: those of one model can be compared.
         step_of: What one step of an attribute's raw value is, as its descriptor says; 0: it does not.
+        has: What a device's model tells of; empty: nobody knows.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class Watch:
         sleeps_ms: Callable[[DeviceId], int] = lambda _: 0,
         model_of: Callable[[DeviceId], str] = lambda _: "",
         step_of: Callable[[DeviceId, tuple[Capability, str]], float] = lambda *_: 0.0,
+        has: Callable[[DeviceId], Collection[tuple[Capability, str]]] = lambda _: (),
     ) -> None:
         self._rooms, self._view, self._fire, self._policy = rooms, view, fire, policy
         self._log, self._store, self._where, self._clock = log, store, where, clock
@@ -111,13 +117,18 @@ class Watch:
         self._energy = _kept(documents.get("energy"), dict[str, RoomEnergy], {})
         self._unheard = Unheard(_kept(documents.get(UNHEARD), dict[str, Waiting], {}), sleeps_ms=sleeps_ms)
         self._unheard_kept = True
-        self._model_of, self._step_of = model_of, step_of
+        self._model_of, self._step_of, self._has = model_of, step_of, has
+        self._places = _kept(documents.get(PLACES), dict[str, str], {})
+        """By device a mark of what stood behind its name when the books were kept last."""
+        self._forgot = self._forgot_kept = 0
+        """How often the books forgot something, and what of that is kept: it is to be, at once."""
         self._frozen = Frozen(_kept(documents.get("tracks"), Tracked, Tracked()), now_ms=clock.now_ms())
         self._meters = StandingMeters(_kept(documents.get("circuits"), dict[str, dict[str, Circuit]], {}))
         self._stood_looked_ms = self._stood_kept_ms = clock.now_ms()
         self._stood_kept = True
         self._far_doors = FarDoors(floor_of)
         self._far_apart: dict[Subject, tuple[str, int]] = {}
+        self._doubts: dict[DeviceId, str] = {}
         self._outdoor: tuple[float, int] | None = None
         self._looked_ms: int | None = None
         self._kept_ms = clock.now_ms()
@@ -165,11 +176,48 @@ class Watch:
         self._far_apart[subject] = (found.detail, at_ms + FAR_APART_MS)
         self._urgent.set()
 
+    def serve(self, places: Mapping[DeviceId, tuple[RoomId, str]]) -> None:
+        """Take the devices of the house: the room of each, and what tells one thing from another by the same name.
+
+        Who is another than when the books were kept last, a restart or another site plan ago, is renewed.
+        """
+        marks = {str(device): _mark(place) for device, (_, place) in places.items()}
+        for device, mark in marks.items():
+            if self._places.get(device, mark) != mark:
+                self.renewed(DeviceId(device))
+        # of who was taken out it is known what it was, in case it comes back and its gauge's words with it
+        out = {device: mark for device, mark in self._places.items() if device in self._batteries}
+        if (now := out | marks) != self._places:
+            self._places, self._forgot = now, self._forgot + 1
+        of_room: dict[str, set[str]] = defaultdict(set)
+        for each, (its_room, _) in places.items():
+            of_room[its_room].add(each)
+        for room, energy in self._energy.items():
+            self._energy[room] = energy.kept_of(of_room[room])
+
     def renewed(self, device: DeviceId) -> None:
-        """Learn that another thing stands behind a device's name: how its values stand is not known any more."""
+        """Learn that another thing stands behind a device's name: what the last one said is no part of its story.
+
+        Its counter, its battery, and how long its values stand; and the alerts that only that thing could end.
+        """
         self._frozen.forget(device)
         self._meters.forget(device)
-        self._stood_kept = False
+        self._batteries.pop(device, None)
+        for room, energy in self._energy.items():
+            self._energy[room] = energy.kept_of(energy.meters.keys() - {device})
+        for alert in self._book.up():
+            kind = alert.subject.kind
+            gone = kind is AlertKind.DEVICE_FAULT or (kind is AlertKind.LEAK and not self._may_say(device, LEAK))
+            if alert.subject.device == device and gone:
+                self._book.over(alert.subject, wall_ms=self._clock.wall_ms())
+        self._stood_kept, self._forgot = False, self._forgot + 1
+
+    def doubted(self, device: DeviceId, why: str | None) -> None:
+        """Learn that a device may be another thing than the plan has, and why; None: nothing speaks for that now."""
+        if why is None:
+            self._doubts.pop(device, None)
+        else:
+            self._doubts[device] = why
 
     async def run(self) -> None:
         """Look every half minute, and when water or a key at two doors is told of, for ever."""
@@ -195,8 +243,10 @@ class Watch:
         unheard = self._unheard.look(self._view.everyone(), spoke, passed_ms=passed_ms, wall_ms=wall_ms)
         self._unheard_kept = self._unheard_kept and not unheard
         self._look_at_what_stands(now_ms)
+        forgot, places = self._forgot, self._places
+        anew = forgot != self._forgot_kept
         changed = self._book.look(self._so(shown, now_ms), now_ms=now_ms, wall_ms=wall_ms)
-        if changed:
+        if changed or anew:
             await self._keep("alerts", self._book.standing())
         for alert in self._book.untold():
             await self._log.append_once(SOURCE, alert.number, Lane.B, Entry("alert", alert.to_body()))
@@ -208,7 +258,7 @@ class Watch:
             numbers = [each.number for each in self._book.up()]
             await self._log.append(Lane.B, "alert", {"state": "standing", "standing": numbers})
             self._standing_told = True
-        if now_ms - self._kept_ms >= KEEP_EVERY_MS:
+        if anew or now_ms - self._kept_ms >= KEEP_EVERY_MS:
             self._kept_ms = now_ms
             await self._keep("batteries", self._batteries)
             await self._keep("energy", self._energy)
@@ -220,6 +270,9 @@ class Watch:
             self._stood_kept, self._stood_kept_ms = True, now_ms
             await self._keep("tracks", self._frozen.kept(now_ms=now_ms))
             await self._keep("circuits", self._meters.kept())
+        if anew:  # last: books that could not be kept are judged again by the marks of before
+            await self._keep(PLACES, places)
+            self._forgot_kept = forgot
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that are up, oldest first."""
@@ -283,7 +336,7 @@ class Watch:
                 machinery[each.room].append(each)
             if each.capability is Capability.DOOR_LOCK:
                 locks.add(each.device)
-            if (each.capability, each.attribute) == LEAK:
+            if (each.capability, each.attribute) == LEAK and not self._was_anothers(each):
                 leak_told.add(each.device)
                 if each.value is True:
                     so[Subject(AlertKind.LEAK, each.room, each.device)] = "water"
@@ -294,6 +347,9 @@ class Watch:
                 faults.setdefault((each.room, each.device), []).append(_fault(each.attribute))
         for (where, whose), said in faults.items():
             so[Subject(AlertKind.DEVICE_FAULT, where, whose)] = ", ".join(sorted(said))
+        for doubted, why in self._doubts.items():
+            if (its := self._view.room_of(doubted)) is not None:
+                so[Subject(AlertKind.DEVICE_FAULT, its, doubted, aspect=_DOUBT)] = why
         for whom, stood in (*self._frozen.told().items(), *self._meters.told().items()):
             if (its := self._view.room_of(whom)) is not None:
                 subject = Subject(AlertKind.FROZEN, its, whom)
@@ -336,7 +392,7 @@ class Watch:
         still: dict[Subject, str] = {}
         for alert in self._book.up():
             subject = alert.subject
-            if subject in so:
+            if subject in so or subject.aspect == _DOUBT:  # a doubt begins with what its bus has seen in this life
                 continue
             if (speakers := told_by.get(subject.kind)) is not None:
                 silent = subject.device not in speakers and self._view.room_of(DeviceId(subject.device)) is not None
@@ -347,12 +403,26 @@ class Watch:
                 silent = self._clock.wall_ms() < alert.raised_at_ms + FAR_APART_MS
             elif subject.kind is AlertKind.DOOR_PROPPED and subject.room in self._rooms.rooms():
                 evidence = self._rooms.sense(RoomId(subject.room)).evidence
-                silent = evidence.closed is None or evidence.unsure
+                silent = evidence.unsure or (evidence.closed is None and self._may_be_said(subject.room, CONTACT))
             else:
                 continue
             if silent:
                 still[subject] = alert.detail
         return still
+
+    def _may_say(self, device: DeviceId, what: tuple[Capability, str]) -> bool:
+        """Whether a device may tell of that, as far as its model is known."""
+        has = self._has(device)
+        return not has or what in has
+
+    def _was_anothers(self, each: Shown) -> bool:
+        """Whether a value can only be the word of what stood behind the name before."""
+        return each.quality is Quality.STALE and not self._may_say(each.device, (each.capability, each.attribute))
+
+    def _may_be_said(self, room: str, what: tuple[Capability, str]) -> bool:
+        """Whether some device of a room may tell of that, as far as their models are known."""
+        devices = [each for each in self._view.devices(RoomId(room)) if each in self._places or not self._places]
+        return any(self._may_say(each, what) for each in devices)
 
     def _comfortable(self, room: RoomId) -> bool:
         """Whether the room is to be as its guest wants it now."""
@@ -407,6 +477,10 @@ class Watch:
 
     async def _keep(self, name: str, what: object) -> None:
         await self._store.save_document(name, msgspec.json.encode(what))
+
+
+def _mark(place: str) -> str:
+    return hashlib.sha256(place.encode()).hexdigest()[:16]
 
 
 def _kept(body: bytes | None, kind: type[T], otherwise: T) -> T:

@@ -14,7 +14,7 @@ from edge.binding.errors import BindingRefusedError, ChangedMeanwhileError, Unkn
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model import site_plan as plans
 from protocols.device_model.binding import Act, Fact, Place, Trial
-from protocols.device_model.identity import DescriptorId, DeviceId
+from protocols.device_model.identity import DescriptorId, DeviceId, RoomId
 from protocols.device_model.site_plan import Address, Device, SitePlan
 from protocols.errors import InvalidInputError
 
@@ -50,6 +50,11 @@ class Book:
         """Return the device's latest facts, oldest first."""
         entry = self.entries.get(device)
         return () if entry is None else entry.facts
+
+    def rooms(self) -> dict[DeviceId, RoomId | None]:
+        """Return the room of each device that is not as the site plan has it; None: it is in none."""
+        changed = {device: entry.place for device, entry in self.entries.items() if entry.version > 0}
+        return {device: None if place is None else place.room for device, place in changed.items()}
 
     def take(self, fact: Fact) -> bool:
         """Take a fact, as it stands on lane A, in its order; False: it was here already."""

@@ -143,6 +143,14 @@ class AlertBook:
                 changed = True
         return changed
 
+    def over(self, subject: Subject, *, wall_ms: int) -> None:
+        """Take that what it is about is not there any more: it ends without waiting for a word of it."""
+        self._since.pop(subject, None)
+        self._gone.pop(subject, None)
+        if (alert := self._up.pop(subject, None)) is not None:
+            self._number += 1
+            self._untold.append(replace(alert, number=self._number, cleared_at_ms=wall_ms, told=False))
+
     def standing(self) -> list[Alert]:
         """Return what must survive a restart."""
         untold = {each.number for each in self._untold}

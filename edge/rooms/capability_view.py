@@ -87,6 +87,8 @@ class CapabilityView:
         self._fresh_ms = dict(fresh_ms or {})
         self._reported: dict[DeviceId, dict[tuple[Capability, str], Reported]] = {each: {} for each in rooms}
         self._silent: set[DeviceId] = set()
+        self._unsaid: dict[DeviceId, set[tuple[Capability, str]]] = {}
+        """By device that was silent, what it has not said again since."""
         self._of_room = _by_room(rooms)
 
     def serve(self, rooms: Mapping[DeviceId, RoomId], fresh_ms: Mapping[Key, int]) -> None:
@@ -94,6 +96,7 @@ class CapabilityView:
         self._rooms, self._fresh_ms, self._of_room = dict(rooms), dict(fresh_ms), _by_room(rooms)
         self._reported = {each: self._reported.get(each, {}) for each in rooms}
         self._silent &= rooms.keys()
+        self._unsaid = {each: keys for each, keys in self._unsaid.items() if each in rooms}
 
     def room_of(self, device: DeviceId) -> RoomId | None:
         """Return the room a device serves, or None for a device that is in no room of ours."""
@@ -120,12 +123,18 @@ class CapabilityView:
         values[key] = Reported(value, unit, quality, wall_ms, now_ms, None if reason is None else _plain(reason))
         if self._silent and quality is not Quality.BAD:
             self._silent.discard(reading.device)
+        if self._unsaid and (unsaid := self._unsaid.get(reading.device)):
+            unsaid.discard(key)
         return before is None or before.quality is not quality or before.value != value
 
     def silent(self, device: DeviceId, *, silent: bool) -> None:
-        """Take that a device went off line or came back: what it said last is stale from now on, however young."""
+        """Take that a device went off line or came back: what it said last is stale from now on, however young.
+
+        Each value stays so until the device itself has said it again: that it is back says nothing of what it holds.
+        """
         if silent:
             self._silent.add(device)
+            self._unsaid[device] = set(self._reported.get(device, ()))
         else:
             self._silent.discard(device)
 
@@ -157,10 +166,11 @@ class CapabilityView:
             self._reported if wanted is None else (each for room in wanted for each in self._of_room.get(room, ()))
         )
         for device in devices:
-            room, values = self._rooms[device], self._reported[device]
+            room, values, unsaid = self._rooms[device], self._reported[device], self._unsaid.get(device, ())
             for (capability, attribute), each in values.items():
                 age_ms = now_ms - each.heard_ms
                 stale = device in self._silent or age_ms > self._fresh_ms.get((device, capability, attribute), FRESH_MS)
+                stale = stale or (capability, attribute) in unsaid
                 quality = Quality.STALE if stale and each.quality is not Quality.BAD else each.quality
                 told = (each.value, each.unit, quality, each.at_ms, age_ms, each.reason, not stale)
                 found.append(Shown(room, device, capability, attribute, *told))

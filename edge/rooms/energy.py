@@ -5,6 +5,7 @@ leaves a room in proportion to the difference to outdoors, so the share saved is
 baseline; a meter turns it into kilowatt-hours. Where outdoors or the room is not known, time counts for neither. Pure.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -27,11 +28,12 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class RoomEnergy:
-    """Months by `YYYY-MM`, and where each meter of the room stood last."""
+    """Months by `YYYY-MM`, and where each meter of the room stood last; `fallen`: where one stood before it fell."""
 
     months: dict[str, Month] = field(default_factory=dict)
     meters: dict[str, float] = field(default_factory=dict)
     resets: int = 0
+    fallen: dict[str, float] = field(default_factory=dict)
 
     def passed(
         self, month: str, hours: float, *, room_c: float | None, outdoor_c: float | None, baseline_c: float
@@ -59,16 +61,37 @@ class RoomEnergy:
         )
 
     def metered(self, month: str, meter: str, kwh: float) -> "RoomEnergy":
-        """Take where a meter stands. One that stands lower, or leaps, was exchanged or reset: it counts from there."""
+        """Take where a meter stands. One that stands lower, or leaps, was exchanged or reset: it counts from there.
+
+        One that falls for a word and is back (plugs say nought while they start) has counted nothing on its way up.
+        """
         before = self.meters.get(meter)
         meters = {**self.meters, meter: kwh}
         if before is None:
             return replace(self, meters=meters)
+        peak = self.fallen.get(meter)
+        if kwh < before:
+            fallen = {**self.fallen, meter: before if peak is None else max(before, peak)}
+            return replace(self, meters=meters, fallen=fallen, resets=self.resets + 1)
+        fallen = self.fallen
+        if peak is not None and kwh >= peak:
+            before, fallen = peak, {name: each for name, each in fallen.items() if name != meter}
         used = kwh - before
-        if not 0 <= used <= METER_STEP_MOST_KWH:
-            return replace(self, meters=meters, resets=self.resets + 1)
+        if used > METER_STEP_MOST_KWH:
+            return replace(self, meters=meters, fallen=fallen, resets=self.resets + 1)
         known = self.months.get(month, Month())
-        return replace(self._with(month, replace(known, metered_kwh=known.metered_kwh + used)), meters=meters)
+        counted = self._with(month, replace(known, metered_kwh=known.metered_kwh + used))
+        return replace(counted, meters=meters, fallen=fallen)
+
+    def kept_of(self, meters: Collection[str]) -> "RoomEnergy":
+        """Return it without where other meters stood: each of them counts anew should it come to the room again."""
+        if self.meters.keys() <= set(meters):
+            return self
+        return replace(
+            self,
+            meters={name: kwh for name, kwh in self.meters.items() if name in meters},
+            fallen={name: kwh for name, kwh in self.fallen.items() if name in meters},
+        )
 
     def told(self) -> list[dict[str, Any]]:
         """Return each month with every number of the sum; null where nothing can be said."""

@@ -43,7 +43,7 @@ from edge.rooms.ports import DeviceWriter, RoomRecords
 from edge.rooms.returns import Returns
 from edge.rooms.rule_runner import RuleRunner, inputs_of
 from edge.rooms.schedule import due_event
-from edge.rooms.senses import FELT, SETPOINT, TEMPERATURES, Sense
+from edge.rooms.senses import FELT, SETPOINT, TEMPERATURES, Key, Sense
 from edge.stays.document import StayState
 from edge.stays.replica import Stay
 from kit.clock import Clock, ClockQuality
@@ -242,6 +242,28 @@ class RoomsEngine:
         else:
             self._returns.gone(device)
             self._senses[room].lost(device)
+
+    def moved(self, device: DeviceId, room: RoomId) -> None:
+        """Learn that a device has left a room: what it held up there is over."""
+        if room in self._states:
+            self._senses[room].forget(device)
+            self._dirty.add(room)
+
+    def renewed(self, device: DeviceId, has: Collection[Key] = ()) -> None:
+        """Learn that another thing stands behind a name: it is to hold what the last one held, and has proved nothing.
+
+        Args:
+            device: Its name.
+            has: What it tells of and takes; empty: nobody knows.
+        """
+        self.reached(device, reached=False)
+        room = self.view.room_of(device)
+        if room is None or room not in self._states:
+            return
+        self._senses[room].renewed(device, has)
+        for each in self.desired(room):
+            each.met.discard(device)  # that was the last one's word
+        self._dirty.add(room)
 
     def look_again(self) -> None:
         """Learn that stays or policy changed: think about every room now rather than at the next tick."""

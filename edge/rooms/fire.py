@@ -104,6 +104,11 @@ class FireMode:
             self._back.add(device)
             self._stirred.set()
 
+    def renewed(self, device: DeviceId) -> None:
+        """Learn that a device is another: nobody has overruled that one."""
+        self._overruled.discard(device)
+        self.back(device)
+
     @property
     def active(self) -> bool:
         """Whether there is fire."""

@@ -170,6 +170,34 @@ class Evidence:
         """Take that it is an hour of sleep."""
         return replace(self, night_ms=now_ms)
 
+    def another_contact(self) -> "Evidence":
+        """Take that another contact is on the door: what the last one said holds until this one speaks."""
+        if self.closed is None:
+            return replace(self, unopened=0)
+        return replace(self, shut_before=self.closing_seen, unsure=True, closed_at_ms=None, unopened=0)
+
+    def no_contact(self) -> "Evidence":
+        """Take that no contact is on the door any more: who goes is not seen, so nobody is known to be inside."""
+        return replace(
+            self,
+            closed=None,
+            closed_at_ms=None,
+            inside=False,
+            was_inside=False,
+            may_remain=True,
+            unnamed=False,
+            unopened=0,
+            unsure=False,
+            shut_before=False,
+            carried=None,
+            passed=False,
+            empty_before=False,
+        )
+
+    def another_sensor(self) -> "Evidence":
+        """Take that another motion sensor is in the room, or none: it has not shown that it sees anybody."""
+        return replace(self, motion=True, unheard=True, motion_said_at_ms=None, motion_seen_at_ms=None, passed=False)
+
     def touched(self) -> "Evidence":
         """Take that somebody used a panel in the room: nobody does that from outside."""
         return self._proved() if self.closed is True and not self.stuck else self

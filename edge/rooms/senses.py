@@ -3,6 +3,7 @@
 One `Sense` a room, fed by readings; rooms/engine.py asks it and decides. Pure: readings and times come in.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +27,8 @@ SETPOINT: Final = (Capability.THERMOSTAT, "occupied_heating_setpoint")
 OUTDOOR: Final = (Capability.THERMOSTAT, "outdoor_temperature")
 FELT: Final = frozenset((CONTACT, WINDOW, MOTION, DO_NOT_DISTURB, MAKE_UP, *TEMPERATURES, SETPOINT))
 """What `Sense.heard` makes anything of."""
+_TOLD: Final = frozenset((CONTACT, MOTION, DO_NOT_DISTURB, MAKE_UP))
+Key = tuple[Capability, str]
 WARMTH_FRESH_MS: Final = 2 * 3_600_000  # a thermometer that has nothing new to say says so every hour at the latest
 OURS_MS: Final = 60_000  # a setpoint that differs this soon after one of our writes may have been read before it
 
@@ -50,6 +53,9 @@ class Sense:
     written_ms: int | None = None
     dial_c: float | None = None  # a setpoint that nobody but the guest can have chosen, until it is taken
     taken_c: float | None = None
+    setpoint_of: DeviceId | None = None
+    warming_of: DeviceId | None = None  # whose warm-up is under way: two thermometers of a room are degrees apart
+    tellers: dict[Key, DeviceId] = field(default_factory=dict)  # who last told of door, people and wishes in this life
 
     def heard(self, reading: Reading, *, window: bool, now_ms: int, forgot: bool = False) -> bool:
         """Take one good reading of the room; True if the room should think about it at once.
@@ -80,15 +86,62 @@ class Sense:
         """Learn that a device is heard no more: what it said of the room's warmth is no longer so."""
         if device == self.celsius_of:
             self.celsius = self.celsius_of = self.celsius_ms = None
+        if device == self.warming_of:
+            self.recovery, self.warming_of = self.recovery.restarted(), None
 
     def wrote(self, device: DeviceId, celsius: float, *, now_ms: int) -> None:
         """Learn that the room had a controller hold a setpoint: finding it there is no wish of the guest's."""
         self.written_c[device], self.written_ms, self.dial_c, self.taken_c = celsius, now_ms, None, None
 
     def forget(self, device: DeviceId) -> None:
-        """Forget what a device that is no longer of this room holds up: an open window, a setpoint of ours."""
+        """Forget what a device that is no longer of this room holds up: an open window or door, a wish, a setpoint."""
         self._window(device, shut=True, now_ms=None)
         self.written_c.pop(device, None)
+        self._measures_no_more(device)
+        for key in self._told_by(device):
+            self._no_teller(key)
+
+    def renewed(self, device: DeviceId, has: Collection[Key]) -> None:
+        """Learn that another thing stands behind a device's name: what the last one said holds, and proves nothing.
+
+        Args:
+            device: Of this room.
+            has: What the new one tells of; empty: nobody knows.
+        """
+        self._measures_no_more(device)
+        if has and not {CONTACT, WINDOW} & set(has):
+            self._window(device, shut=True, now_ms=None)
+        elif device in self.open_windows:
+            self.open_windows.discard(device)
+            self.unheard_windows.add(device)
+        for key in self._told_by(device):
+            if has and key not in has:
+                self._no_teller(key)
+            elif key == CONTACT:
+                self.evidence = self.evidence.another_contact()
+            elif key == MOTION:
+                self.evidence = self.evidence.another_sensor()
+
+    def _told_by(self, device: DeviceId) -> list[Key]:
+        return [key for key, teller in self.tellers.items() if teller == device]
+
+    def _no_teller(self, key: Key) -> None:
+        """Whoever told of it is not there any more, and nobody can take it back."""
+        del self.tellers[key]
+        if key == CONTACT:
+            self.evidence = self.evidence.no_contact()
+        elif key == MOTION:
+            self.evidence = self.evidence.another_sensor()
+        elif key == DO_NOT_DISTURB:
+            self.do_not_disturb = False
+        elif key == MAKE_UP:
+            self.make_up_room = False
+
+    def _measures_no_more(self, device: DeviceId) -> None:
+        self.lost(device)
+        if device == self.setpoint_of:
+            self.setpoint_c = self.setpoint_of = None
+            self.recovery, self.warming_of = self.recovery.restarted(), None
 
     def window_open(self, *, now_ms: int, after_ms: int) -> bool | None:
         """Say whether a window has been open for `after_ms`; None: those that were open have not spoken since."""
@@ -113,6 +166,8 @@ class Sense:
         if key == WINDOW or (window and key == CONTACT):
             self._window(device, shut=value, now_ms=now_ms)
             return True
+        if key in _TOLD:
+            self.tellers[key] = device
         if key == CONTACT:
             self.evidence = self.evidence.door(closed=value, now_ms=now_ms)
         elif key == MOTION:
@@ -145,12 +200,14 @@ class Sense:
     ) -> bool:  # fmt: skip
         if key in TEMPERATURES:
             self.celsius, self.celsius_of, self.celsius_ms = value, device, now_ms
-            disturbed = bool(self.open_windows or self.unheard_windows)
-            self.recovery = self.recovery.felt(
-                value, setpoint_c=self.setpoint_c, disturbed=disturbed, now_ms=now_ms
-            )  # fmt: skip
+            if self.warming_of in {None, device}:
+                disturbed = bool(self.open_windows or self.unheard_windows)
+                self.recovery = self.recovery.felt(
+                    value, setpoint_c=self.setpoint_c, disturbed=disturbed, now_ms=now_ms
+                )  # fmt: skip
+                self.warming_of = None if self.recovery.began_ms is None else device
         elif key == SETPOINT:
-            self.setpoint_c = value
+            self.setpoint_c, self.setpoint_of = value, device
             ours = self.written_c.get(device)
             settled = self.written_ms is not None and now_ms - self.written_ms >= OURS_MS
             if ours is not None and value not in (ours, self.taken_c) and settled and not forgot:

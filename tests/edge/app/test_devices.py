@@ -119,6 +119,27 @@ async def test_that_a_device_may_be_another_is_told_beside_how_it_stands(site: S
     assert events == ["online", "doubted", "doubted", "doubted", "online"]
 
 
+async def test_a_doubt_is_an_alert_until_it_is_over(site: Site) -> None:
+    device, facts = DeviceId("thermostat-101"), {"why": "it refuses most of what it had", "refused": "no"}
+    counts = {"points_refused": 12, "points_had": 16}
+    watch, clock = site.building.house.watch, site.building.clock
+
+    async def faults(minutes: int) -> list[str]:
+        for _ in range(2 * minutes):
+            clock.advance(30_000)  # type: ignore[attr-defined]  # a ManualClock
+            await watch.look()
+        return [each["detail"] for each in watch.alerts() if each["alert"] == "device_fault"]
+
+    site.devices.device_event(device, DeviceEvent.DOUBTED, {"doubted": True, **facts, **counts})
+    assert await faults(2) == ["it refuses most of what it had (12 of 16)"]
+    site.devices.device_event(device, DeviceEvent.DOUBTED, {"doubted": False})
+    assert await faults(6) == []
+    site.devices.device_event(device, DeviceEvent.DOUBTED, {"doubted": True, **facts, **counts})
+    assert len(await faults(2)) == 1
+    site.devices.device_event(device, DeviceEvent.ONLINE, {})
+    assert await faults(6) == [], "its bus says it again, if it is so"
+
+
 class Reason(StrEnum):
     NO_ANSWER = "no_answer"
 

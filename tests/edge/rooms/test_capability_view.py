@@ -36,3 +36,15 @@ def test_a_name_that_stands_for_another_thing_is_believed_in_what_that_thing_its
     assert told(view) == bad | {HEATING: (23.5, "stale"), "local_temperature": (22.0, "good")}
     assert view.take(said(HEATING, 19.0), now_ms=1_600, wall_ms=1_600)
     assert told(view)[HEATING] == (19.0, "good")
+
+
+@pytest.mark.guarantee("G17")
+def test_what_was_heard_before_a_silence_is_not_good_again_because_the_device_is_back() -> None:
+    view = CapabilityView({NAME: ROOM})
+    for name, value in ((HEATING, 23.5), ("local_temperature", 22.0)):
+        view.take(said(name, value), now_ms=1_000, wall_ms=1_000)
+    view.silent(NAME, silent=True)
+    view.silent(NAME, silent=False)
+    assert told(view) == {HEATING: (23.5, "stale"), "local_temperature": (22.0, "stale")}
+    view.take(said("local_temperature", 22.0), now_ms=1_500, wall_ms=1_500)
+    assert told(view) == {HEATING: (23.5, "stale"), "local_temperature": (22.0, "good")}

@@ -130,6 +130,34 @@ def test_a_meter_exchanged_or_reset_counts_from_where_it_stands() -> None:
     assert room.resets == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "used"),
+    [
+        ((50.0, 0.0, 50.0, 50.5), 0.5),  # a plug says nought while it starts
+        ((50.0, 51.0, 0.0, 0.0, 0.2, 51.0, 52.0), 2.2),
+        ((50.0, 0.0, 30.0, 49.0, 50.5), 49.5),  # a meter that was reset climbs by where it stood
+        ((50.0, 0.0, 55.0), 5.0),
+        ((65.5, 0.1, 1.0, 0.2, 64.9, 65.6), 65.7),  # a counter that wraps, and one word of before
+    ],
+)
+def test_a_meter_that_falls_for_a_word_has_counted_nothing_on_its_way_back(
+    words: tuple[float, ...], used: float
+) -> None:
+    room = RoomEnergy()
+    for kwh in words:
+        room = room.metered("2026-01", "meter", kwh)
+    assert room.months["2026-01"].metered_kwh == pytest.approx(used)
+
+
+def test_a_meter_of_another_room_counts_anew_when_it_comes_back() -> None:
+    room = RoomEnergy()
+    for kwh in (50.0, 0.0):
+        room = room.metered("2026-01", "meter", kwh)
+    assert room.kept_of({"meter"}) is room
+    room = room.kept_of(()).metered("2026-01", "meter", 60.0).metered("2026-01", "meter", 61.0)
+    assert room.months["2026-01"].metered_kwh == 1.0
+
+
 def test_what_is_not_known_is_not_invented() -> None:
     [told] = RoomEnergy().passed("2026-01", 5.0, room_c=21.0, outdoor_c=None, baseline_c=21.5).told()
     assert (told["saved_share"], told["saved_kwh"], told["unknown_hours"]) == (None, None, 5.0)
