@@ -12,6 +12,8 @@ from protocols.modbus.frames import ExceptionCode, Refused, Reply, Words
 BUSY_PAUSE_MS: Final = 150
 NOT_NOW: Final = frozenset({ExceptionCode.ACKNOWLEDGE, ExceptionCode.DEVICE_BUSY})
 """Exceptions by which a unit says that it will answer later."""
+_NOT_SO: Final = frozenset({ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_DATA_VALUE})
+"""Exceptions by which a unit says that it has some of the registers not, or gives fewer at once."""
 _NEVER: Final = (ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_FUNCTION)
 
 
@@ -35,7 +37,7 @@ class Answers:
             return
         elif reply.code in NOT_NOW:
             due.due_ms = now_ms + BUSY_PAUSE_MS
-        elif not (reply.code == ExceptionCode.ILLEGAL_DATA_ADDRESS and unit.split(due, now_ms)):
+        elif not (reply.code in _NOT_SO and unit.split(due, now_ms)):
             self._refused(unit, due, reply, now_ms)
 
     def _words(self, unit: Unit, due: DueBlock, words: tuple[int, ...], now_ms: int) -> None:

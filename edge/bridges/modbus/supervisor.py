@@ -225,9 +225,13 @@ class ModbusSupervisor(SupervisedBus):
         due.refused = due.refused and not isinstance(reply, Words)  # what it has again has its own turns at once
         unit.read_done(due, now_ms)
         self._answers.take(unit, due, reply, now_ms)
+        if unit.doubt.doubted != unit.doubt_told:
+            self._doubted(unit, None)  # what it was too early to tell
 
     def _doubted(self, unit: Unit, refusal: str | None) -> None:
-        """Tell that another thing may answer where nobody can be asked who it is, or no longer."""
+        """Tell that another thing may answer where nobody can be asked who it is, or no longer; not without end."""
+        if not unit.doubt_changed(self._clock.now_ms()):
+            return
         doubt = unit.doubt
         why = "another thing may answer here: it refuses most of what it had" if doubt.doubted else None
         facts = {"expected": unit.descriptor.id, "points_refused": doubt.lost, "points_had": doubt.had}
@@ -376,8 +380,8 @@ class ModbusSupervisor(SupervisedBus):
         unit.begin_again(self._clock.now_ms())
         self._line.forget(unit.number)
         self._event(unit.device, DeviceEvent.ONLINE, {"unit": unit.number})
-        if unit.doubt.doubted:
-            self._doubted(unit, None)
+        unit.doubt_told = False  # whoever hears that it is on line holds it for what it should be
+        self._doubted(unit, None)
 
     # --- writes ---------------------------------------------------------------------------------------------
 

@@ -31,6 +31,9 @@ SLOW_FROM: Final = 1.5
 SLOW_UNTIL: Final = 1.1
 """A unit whose pauses are stretched so much is told as slow, and until they are stretched no more than that."""
 SLOW_TOLD_MS: Final = 60_000
+DOUBT_TOLD_MS: Final = 60_000
+DOUBT_BURST_MS: Final = 300_000
+"""A doubt, or its end, is told once a minute at most, after as many as fit in so long."""
 SLOW_AFTER_MS: Final = 5_000
 """So long it has to be slow before it is told: an answer or two that were lost are no news."""
 
@@ -89,6 +92,9 @@ class Unit:
     here_ms: int = 0
     """Since when it is there to be asked (monotonic ms): it missed no turns before."""
     doubt: Doubt = field(default_factory=Doubt)
+    doubt_told: bool = False
+    doubt_spent_ms: int = 0
+    """When all that was told of its doubt will have been paid for (monotonic ms)."""
     identified: bool = False
     identified_ms: int = 0
     """When it last proved to be its model (monotonic ms)."""
@@ -220,6 +226,13 @@ class Unit:
         if self.slow_told_ms is not None and now_ms - self.slow_told_ms < SLOW_TOLD_MS:
             return False
         self.slow, self.slow_told_ms, self.slow_since_ms = slow, now_ms, None
+        return True
+
+    def doubt_changed(self, now_ms: int) -> bool:
+        """Say whether to tell that it is doubted, or no longer: it was told otherwise, and not too often lately."""
+        if self.doubt.doubted == self.doubt_told or self.doubt_spent_ms - now_ms > DOUBT_BURST_MS - DOUBT_TOLD_MS:
+            return False
+        self.doubt_told, self.doubt_spent_ms = self.doubt.doubted, max(self.doubt_spent_ms, now_ms) + DOUBT_TOLD_MS
         return True
 
     def forget_words(self) -> None:

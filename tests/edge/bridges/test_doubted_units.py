@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from edge.bridges.modbus import supervisor
 from edge.bridges.modbus.doubt import HAS_NONE, Doubt
+from edge.bridges.modbus.unit import Unit
 from edge.bridges.ports import DeviceEvent
+from edge.bridges.quarantine import Quarantine
+from kit.dice import SeededDice
 from protocols.descriptors.descriptor import Descriptor
 from protocols.device_model.capability import Capability
-from protocols.device_model.identity import DescriptorId
+from protocols.device_model.identity import DescriptorId, DeviceId
 from protocols.device_model.reading import Quality
 from protocols.modbus.frames import ExceptionCode
 from tests.edge.bridges.field import CATALOGUE, THERMOSTAT, Heard, field, plan
@@ -95,6 +98,20 @@ async def test_a_model_that_can_be_asked_is_asked_and_not_doubted(monkeypatch: p
         await it.emulator.answer("swap", {"device": IT, "descriptor": OTHER_METER})
         await it.heard.until(it.heard.told(IT, DeviceEvent.UNKNOWN_DEVICE))
         assert told(it.heard) == []
+
+
+def test_a_unit_that_comes_and_goes_is_told_a_few_times_and_then_once_a_minute() -> None:
+    unit = Unit.of(DeviceId(IT), 1, CATALOGUE[METER], Quarantine(SeededDice(1)))
+    told, now_ms = list[tuple[int, bool]](), 1_000_000
+    for second in range(3_600):
+        unit.doubt.doubted = second % 20 < 10
+        if unit.doubt_changed(now_ms + 1_000 * second):
+            told.append((second, unit.doubt_told))
+    assert [each for _, each in told] == [index % 2 == 0 for index in range(len(told))], "never the same twice"
+    assert [second for second, _ in told[:5]] == [0, 10, 20, 30, 40]
+    assert 50 <= len(told) <= 65
+    unit.doubt.doubted = not unit.doubt_told
+    assert unit.doubt_changed(now_ms + 3_600_000 + 60_000), "what it is in the end is told"
 
 
 # --- what makes a doubt ------------------------------------------------------------------------------------------

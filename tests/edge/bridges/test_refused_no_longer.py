@@ -13,7 +13,7 @@ from kit.dice import SeededDice
 from protocols.device_model.identity import BusId
 from protocols.device_model.reading import Quality
 from protocols.device_model.site_plan import ModbusTcpBus
-from protocols.modbus.frames import ExceptionCode, Refused, Reply, Words
+from protocols.modbus.frames import ExceptionCode, Read, Refused, Reply, Words
 from tests.edge.bridges.field import Heard
 from tests.edge.bridges.test_said_again_registers import EVERY_MS, IT, MODEL
 
@@ -55,3 +55,35 @@ async def test_a_block_that_is_answered_for_again_is_not_stale_until_its_next_tu
     assert pauses_ms[3] <= EVERY_MS
     of_one = [each.quality for each in heard.readings if each.attribute == "local_temperature"]
     assert of_one == [Quality.BAD, Quality.GOOD]
+
+
+@pytest.mark.requirement("DEV-02")
+@pytest.mark.parametrize("code", [ExceptionCode.ILLEGAL_DATA_ADDRESS, ExceptionCode.ILLEGAL_DATA_VALUE])
+async def test_a_unit_that_gives_no_two_registers_at_once_is_asked_for_each_alone(
+    code: ExceptionCode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, heard = ManualClock(), Heard()
+    bus = ModbusSupervisor(
+        ModbusTcpBus(BusId("b"), "127.0.0.1", 1502),
+        [(IT, 1, MODEL)],
+        clock=clock,
+        dice=SeededDice(1),
+        sink=heard,
+        settings=BridgesSettings(),
+    )
+    [unit] = bus._units.values()
+    for point in MODEL.points:
+        bus._reporter.expect(IT, point, stale_ms=2 * EVERY_MS, now_ms=clock.now_ms())
+    widest = max(point.words for point in MODEL.points)
+
+    async def answers(_: object, read: Read, *__: object) -> Reply:
+        return Refused(code) if read.count > widest else Words((0,) * read.count)
+
+    monkeypatch.setattr(bus, "_ask", answers)
+    unit.begin(clock.now_ms())
+    for _ in range(20):
+        clock.advance(max(0, unit.next_due_ms() - clock.now_ms()))
+        await bus._read_due(unit)
+    last = {(each.capability, each.attribute): each for each in heard.readings}
+    assert len(last) == len(MODEL.points)
+    assert not any((each.reason or "").startswith("device_exception") for each in last.values())
