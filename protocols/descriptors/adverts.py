@@ -90,9 +90,13 @@ _NUMBERS: Final[Mapping[int, tuple[str, int, bool, int]]] = {
     0x56: ("conductivity", 2, False, 1), 0x57: ("temperature", 1, True, 1), 0x59: ("count", 1, True, 1),
     0x5A: ("count", 2, True, 1), 0x5B: ("count", 4, True, 1), 0x5C: ("power", 4, True, 100),
     0x5D: ("current", 2, True, 1000), 0x5E: ("direction", 2, False, 100), 0x5F: ("precipitation", 2, False, 10),
-    0x60: ("channel", 1, False, 1), 0xF0: ("device_type", 2, False, 1), 0xF1: ("firmware", 4, False, 1),
+    0x58: ("temperature", 1, True, 1), 0x60: ("channel", 1, False, 1), 0x61: ("rotational_speed", 2, False, 1),
+    0x62: ("speed", 4, True, 1_000_000), 0x63: ("acceleration", 4, True, 1_000_000), 0x64: ("light_level", 1, False, 1),
+    0xF0: ("device_type", 2, False, 1), 0xF1: ("firmware", 4, False, 1),
     0xF2: ("firmware", 3, False, 1),
 }  # fmt: skip
+_STEPS: Final[Mapping[int, float]] = {0x58: 0.35}
+"""Of those whose step is no fraction of one."""
 _COUNTED: Final = (0x53, 0x54)  # text and raw: a length byte, then the bytes
 _NUMBERED: Final = frozenset({"temperature", "humidity", "rotation", "button", "voltage", "current", "power", "count"})
 
@@ -130,6 +134,8 @@ def _bthome_objects(data: bytes) -> Fields | Reason:
                 return Reason.TOO_SHORT
             raw = int.from_bytes(data[at : at + size], "little", signed=signed)
             value = raw if divisor == 1 else raw / divisor
+            if (step := _STEPS.get(object_id)) is not None:
+                value = round(raw * step, 2)
         else:
             break  # of an object that came later nobody here knows the length: what stood before it counts
         at += size
