@@ -188,6 +188,8 @@ class OpcUaSupervisor(SupervisedBus):
                 wait_ms = next_read_ms - self._clock.now_ms()
                 if wait_ms <= 0:
                     # Also the proof that the server is still there: a dead one sends no changes either.
+                    for device in sorted(self._strangers):
+                        await self._identify(client, device)  # a gateway is there before what stands behind it
                     if await self._read_versions(client):
                         return  # other nodes, or the same ones meaning something else: everything is made anew
                     await self._read_all(client)
@@ -217,10 +219,12 @@ class OpcUaSupervisor(SupervisedBus):
         self._strangers.discard(device)
         for each in descriptor.identify:
             [found] = await _read(client, [node_of(each.node or "", root)])
-            value = _value(found)
+            value, status = _value(found), _status(found)
             if value not in each.equals:
                 self._strangers.add(device)
-                if device not in self._told_strangers:
+                # who does not say who it is now is not known to be another, and nothing of it is believed yet
+                mute = value is None and status not in _NO_SUCH_NODE
+                if not mute and device not in self._told_strangers:
                     self._told_strangers.add(device)
                     self._event(
                         device,
@@ -229,11 +233,11 @@ class OpcUaSupervisor(SupervisedBus):
                             "node": node_of(each.node or "", root),
                             "expected": descriptor.id,
                             "value": value,
-                            "status": f"0x{_status(found):08x}",
+                            "status": f"0x{status:08x}",
                         },
                     )
+                verdict = bad(Reason.BAD_STATUS, f"0x{status:08x}") if mute else bad(Reason.NOT_THIS_MODEL)
                 for point in descriptor.points:
-                    verdict = bad(Reason.NOT_THIS_MODEL)
                     self._reporter.take(reading(point, device, verdict), now_ms=self._clock.now_ms())
                 return
         self._told_strangers.discard(device)
@@ -321,7 +325,7 @@ class OpcUaSupervisor(SupervisedBus):
         if mapped is None or mapped.point != job.point:
             return Outcome(Phase.FAILED, None, "it runs another firmware now, which takes that in another way")
         if job.command.device in self._strangers:
-            return Outcome(Phase.FAILED, None, f"another model stands at {mapped.node}")
+            return Outcome(Phase.FAILED, None, f"what stands at {mapped.node} has not shown that it is its model")
         write = encode(job.point, job.value)
         if not isinstance(write, NodeWrite):
             raise TypeError(f"{job.point.attribute} is on no node")

@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
-from typing import Final
+from typing import Final, cast
 
+import msgspec
 import pytest
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.ua.status_codes import StatusCodes
 
 from edge.bridges.opcua.supervisor import OpcUaSupervisor
 from edge.bridges.ports import DeviceEvent
 from firmware_bridges.field_emulator.misbehaviour import GOOD
 from protocols.device_model.capability import Capability
 from protocols.device_model.command import Phase
+from protocols.device_model.identity import DeviceId
 from protocols.device_model.reading import Quality
-from tests.edge.bridges.field import CATALOGUE, Field, field, plan
+from tests.edge.bridges.field import CATALOGUE, CHILLER, Field, field, plan
 from tests.seeds import LONG
 
 SETPOINT: Final = ("chiller", Capability.THERMOSTAT, "occupied_cooling_setpoint")
@@ -98,3 +103,63 @@ async def test_the_bus_stops_even_if_the_library_takes_the_cancellation_for_its_
         running.cancel()
         await asyncio.wait({running})
     assert running.cancelled()
+
+
+class Says:
+    """Stands for asyncua's client: every node says the same."""
+
+    def __init__(self, value: ua.DataValue) -> None:
+        self.value = value
+
+    def get_node(self, node: str) -> str:
+        return node
+
+    async def read_attributes(self, nodes: list[str]) -> list[ua.DataValue]:
+        await asyncio.sleep(0)
+        return [self.value for _ in nodes]
+
+
+@pytest.mark.requirement("DEV-02")
+@pytest.mark.guarantee("G17")
+async def test_a_node_that_does_not_say_yet_who_it_is_is_no_word_of_another() -> None:
+    it = Field(plan(chiller=True), broker=None, knobs=GOOD, seed=1, catalogue=CATALOGUE)
+    bus, device = cast(OpcUaSupervisor, it.buses[0]), DeviceId("chiller")
+    bus._expect(device, bus._devices[device][1], lambda _: 60_000, now_ms=0)
+    waits = ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(StatusCodes.BadWaitingForInitialData)))
+    says = cast(Client, Says(waits))
+    await bus._identify(says, device)
+    assert not it.heard.told("chiller", DeviceEvent.UNKNOWN_DEVICE)()
+    assert {each.reason for each in it.heard.readings} == {"bad_status: 0x80320000"}
+    mapped = next(iter(bus._nodes.values()))
+    bus._take(mapped, 7.0, 0)
+    assert not it.heard.told("chiller", DeviceEvent.ONLINE)(), "nothing of it is believed before it has said so"
+    for status in (StatusCodes.BadNodeIdUnknown, 0):
+        other = ua.DataValue(None if status else ua.Variant("CH-90"), ua.StatusCode(ua.UInt32(status)))
+        bus._told_strangers.clear()
+        it.heard.events.clear()
+        await bus._identify(cast(Client, Says(other)), device)
+        assert it.heard.told("chiller", DeviceEvent.UNKNOWN_DEVICE)()
+    await bus._identify(cast(Client, Says(ua.DataValue(ua.Variant("CH-60")))), device)
+    bus._take(mapped, 7.0, 0)
+    assert it.heard.told("chiller", DeviceEvent.ONLINE)()
+
+
+@pytest.mark.requirement("DEV-02")
+async def test_who_had_not_said_who_it_is_is_asked_again_in_the_same_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    asks = OpcUaSupervisor._identify
+    asked = 0
+
+    async def late(self: OpcUaSupervisor, client: Client, device: DeviceId) -> None:
+        nonlocal asked
+        asked += 1
+        told = Says(ua.DataValue(StatusCode=ua.StatusCode(ua.UInt32(StatusCodes.BadOutOfService))))
+        await asks(self, cast(Client, told) if asked == 1 else client, device)
+
+    monkeypatch.setattr(OpcUaSupervisor, "_identify", late)
+    model = CATALOGUE[CHILLER]
+    points = tuple(msgspec.structs.replace(each, every_s=0.2) for each in model.points)
+    hurried = {**CATALOGUE, CHILLER: msgspec.structs.replace(model, points=points)}
+    async with field(plan(chiller=True), catalogue=hurried) as it:
+        await it.heard.until(it.heard.says(*SETPOINT, 7.0))
+        assert it.buses[0].counts["connections"] == 1
+        assert asked == 2
