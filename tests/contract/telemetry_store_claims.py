@@ -12,7 +12,7 @@ from cloud.kit.database import Database, execute, fetch_one, jsonb
 from cloud.kit.times import at
 from cloud.telemetry.partitions import Partitions
 from cloud.telemetry.reading_proof import prove_readings
-from cloud.telemetry.store import sql
+from cloud.telemetry.store import common, plain, sql, timescale
 from cloud.telemetry.store.port import (
     Bucket,
     MaintenanceReport,
@@ -443,6 +443,33 @@ class TelemetryStoreClaims:
                 await store.run_maintenance(NOW_MS + days * DAY_MS)
         report = await self.settle(store, NOW_MS + 3 * DAY_MS)
         assert report.folded == len(late)
+        for resolution in sql.ROLLUPS:
+            assert await self.all_buckets(database, store, prop, resolution) == oracle.buckets(late, resolution)
+
+    @pytest.mark.guarantee("G17")
+    async def test_late_readings_that_wait_to_be_added_are_said_to_be_unsettled(
+        self, database: Database, store: TelemetryStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        prop = next(_properties)
+        await self.settle(store, NOW_MS)  # a floor stands
+        first_ms = NOW_MS - 8 * DAY_MS
+        late = [row(prop, n, first_ms + n * 30_000, n / 8) for n in range(20)]
+        await self.write(database, store, late)
+        with monkeypatch.context() as patch:  # more than one run adds: it is told of, and not added yet
+            patch.setattr(common, "FOLD_MOST", 5)
+            patch.setattr(plain, "BITES_MOST", 1)
+            patch.setattr(timescale, "BITES_MOST", 1)
+            for _ in range(2):
+                await store.run_maintenance(NOW_MS)
+        async with database.transaction() as connection:
+            for each in sql.ROLLUPS:
+                oldest = await store.unsettled(connection, whole_house(prop), each)
+                assert oldest is not None
+                assert oldest <= late[-1].at_ms
+                assert oldest % each.step_ms == 0
+        await self.settle(store, NOW_MS)
+        async with database.transaction() as connection:
+            assert [await store.unsettled(connection, whole_house(prop), each) for each in sql.ROLLUPS] == [None] * 3
         for resolution in sql.ROLLUPS:
             assert await self.all_buckets(database, store, prop, resolution) == oracle.buckets(late, resolution)
 

@@ -190,7 +190,10 @@ async def kept_since(connection: Connection, resolution: Resolution) -> int | No
 
 
 async def unsettled_since(connection: Connection, property_id: str, resolution: Resolution) -> int | None:
-    """Return the start of the oldest bucket of `resolution` that stored readings may still change, or None."""
+    """Return the start of the oldest bucket of `resolution` that stored readings may still change, or None.
+
+    That is what is still to be computed, and what came too late for it and is still to be added.
+    """
     if resolution is Resolution.RAW:
         return None
     waiting = [each.value for each in sql.ROLLUPS[1 : sql.ROLLUPS.index(resolution) + 1]]
@@ -199,9 +202,19 @@ async def unsettled_since(connection: Connection, property_id: str, resolution: 
         """
         SELECT least((SELECT min(low) FROM telemetry.rollup_log WHERE property = %(property)s),
                      (SELECT min(bucket) FROM telemetry.rollup_due
-                       WHERE property = %(property)s AND resolution = ANY(%(waiting)s))) AS oldest
+                       WHERE property = %(property)s AND resolution = ANY(%(waiting)s)),
+                     (SELECT min(r.at) FROM telemetry.reading r JOIN telemetry.series s ON s.id = r.series
+                       WHERE s.property = %(property)s
+                         AND r.at < (SELECT since FROM telemetry.kept WHERE resolution = %(raw)s)
+                         AND r.at >= coalesce((SELECT since FROM telemetry.kept WHERE resolution = %(asked)s),
+                                              '-infinity'))) AS oldest
         """,
-        {"property": property_id, "waiting": waiting},
+        {
+            "property": property_id,
+            "waiting": waiting,
+            "raw": Resolution.RAW.value,
+            "asked": resolution.value,
+        },
     )
     oldest = None if row is None else cast("int | None", unix_ms(row["oldest"]))
     return None if oldest is None else oldest - oldest % resolution.step_ms
