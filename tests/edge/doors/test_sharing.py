@@ -7,10 +7,13 @@ import pytest
 
 from edge.doors.closing_desk import Order
 from edge.doors.closing_methods import withdrawn_beside_others
-from protocols.device_model.identity import RoomId
+from protocols.device_model.identity import RoomId, StayId
+from protocols.door.bundle import Bundle
 from protocols.door.status import Status
+from protocols.errors import InvalidInputError
 from protocols.grant.revocation import REVOCATIONS_MOST
 from tests.edge.doors.building import Building, MemoryPhone
+from tests.edge.doors.test_process import doors_running, write_files
 
 pytestmark = [pytest.mark.requirement("STY-08"), pytest.mark.guarantee("G4")]
 ANNA, BEN, CLEO = "s-anna", "s-ben", "s-cleo"
@@ -109,6 +112,30 @@ def test_sharers_who_were_given_two_generations_are_brought_together_by_the_late
     assert share(building, ben, BEN, beside=f"{ANNA} {CLEO}") == later
     assert share(building, anna, ANNA, beside=f"{BEN} {CLEO}") == later
     assert [opens(each) for each in (anna, ben, cleo)] == [Status.OPENED] * 3
+
+
+async def test_sharers_are_named_over_the_socket_one_or_several_and_no_more_than_a_room_has(tmp_path: Path) -> None:
+    building = Building(tmp_path / "locks")
+    building.store.close()  # the process opens its own
+    write_files(tmp_path, building)
+    ben, cleo = building.phone("ben"), building.phone("cleo")
+    until_ms = building.clock.wall_ms() + DAY_MS
+
+    async with doors_running(tmp_path, building) as client:
+
+        async def asks(phone: MemoryPhone, stay: str, *beside: str) -> Status:
+            others = [StayId(each) for each in beside]
+            issued = await client.issue(
+                StayId(stay), RoomId("101"), phone.public, not_before_ms=0, not_after_ms=until_ms, beside=others
+            )
+            phone.bundle = Bundle.from_document(issued)
+            return opens(phone)
+
+        assert await asks(ben, BEN, ANNA) is Status.OPENED
+        assert await asks(cleo, CLEO, ANNA, BEN) is Status.OPENED
+        assert opens(ben) is Status.OPENED
+        with pytest.raises(InvalidInputError, match="beside"):
+            await asks(cleo, CLEO, *[f"s-{number}" for number in range(501)])
 
 
 async def test_where_the_lock_has_gone_on_all_sharers_follow_the_newcomer(building: Building) -> None:
