@@ -8,6 +8,7 @@ Sealed form: version (1 byte), number of the data key (4, big endian), nonce (12
 (`place`) is authenticated: a value moved to another row, column or tenant does not open.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -45,6 +46,36 @@ class SubjectKey:
         return _opened(self._key, sealed, place)
 
 
+class TenantKeys:
+    """A tenant's data keys, read once: for whoever opens or makes the keys of many subjects."""
+
+    def __init__(
+        self, tenant: str, wrapped: Mapping[int, tuple[bytes, str]], *, current: int, wrapper: KeyWrapper, dice: Dice
+    ) -> None:
+        self._tenant, self._wrapped, self._current = tenant, wrapped, current
+        self._wrapper, self._dice = wrapper, dice
+        self._opened: dict[int, AESGCM] = {}
+
+    def new_subject(self, *, place: str) -> tuple[SubjectKey, bytes]:
+        """Return a new subject's key, and its sealed form to be stored."""
+        key = self._dice.bytes(KEY_BYTES)
+        data_key, nonce = self._numbered(self._current), self._dice.bytes(NONCE_BYTES)
+        return SubjectKey(key, dice=self._dice), _sealed(data_key, self._current, nonce, key, _of(self._tenant, place))
+
+    def subject(self, sealed: bytes, *, place: str) -> SubjectKey:
+        """Return the key that `new_subject` made. Raises UnreadableError."""
+        data_key = self._numbered(_number(sealed))
+        return SubjectKey(_opened(data_key, sealed, _of(self._tenant, place)), dice=self._dice)
+
+    def _numbered(self, number: int) -> AESGCM:
+        if number not in self._opened:
+            if number not in self._wrapped:
+                raise UnreadableError(f"data key {number} is gone")
+            wrapped, by = self._wrapped[number]
+            self._opened[number] = AESGCM(self._wrapper.unwrap(wrapped, _use(self._tenant, number), by=by))
+        return self._opened[number]
+
+
 class Sealer:
     """Seals for tenants. Every call runs in the caller's transaction and as its actor."""
 
@@ -71,6 +102,16 @@ class Sealer:
         """Return the key that `new_subject` made. Raises NoKeysError, UnreadableError."""
         data_key = await self._numbered(connection, tenant, _number(sealed))
         return SubjectKey(_opened(data_key, sealed, _of(tenant, place)), dice=self._dice)
+
+    async def keys(self, connection: Connection, *, tenant: str, now_ms: int) -> TenantKeys:
+        """Return a tenant's data keys, for many subjects. Raises NoKeysError, UnreadableError: the one in use."""
+        wrapper = self._ready()
+        number, _ = await self._current(connection, tenant, now_ms)
+        rows = await fetch_all(
+            connection, "SELECT number, wrapped, wrapped_by FROM privacy.data_key WHERE tenant = %s", [tenant]
+        )
+        wrapped = {row["number"]: (bytes(row["wrapped"]), str(row["wrapped_by"])) for row in rows}
+        return TenantKeys(tenant, wrapped, current=number, wrapper=wrapper, dice=self._dice)
 
     async def seal(self, connection: Connection, plain: bytes, *, tenant: str, place: str, now_ms: int) -> bytes:
         """Return a tenant's own value sealed under its data key. Raises NoKeysError."""
