@@ -9,6 +9,7 @@ from cloud.access import keeping as opening_keeping
 from cloud.app.settings import KeepingSettings
 from cloud.checkin import letter_keeping
 from cloud.fleet import keeping as command_keeping
+from cloud.guests import keeping as guest_keeping
 from cloud.kit import outbox_keeping
 from cloud.kit.keeping import Rule
 from cloud.pms import run_keeping
@@ -24,6 +25,7 @@ def rules(settings: KeepingSettings) -> list[Rule]:
         Rule("openings", _unless_for_ever(settings.keep_openings), opening_keeping.OPENINGS),
         Rule("deliveries", _unless_for_ever(settings.keep_deliveries), webhook_keeping.OVER),
         Rule("pms_runs", _unless_for_ever(settings.keep_pms_runs), run_keeping.NOTED),
+        Rule("guests", _unless_for_ever(settings.keep_guests), guest_keeping.OVER),
         Rule("letters", _unless_for_ever(settings.keep_letters), letter_keeping.OVER),
     ]
 

@@ -1,8 +1,9 @@
-"""Changes keys: the outer one for every tenant, and, asked to, a tenant's data key with its sessions."""
+"""Changes keys: the outer one for every tenant, and, asked to, a tenant's data key with its sessions and guests."""
 
 from cloud.app.secrets import file_keys
 from cloud.app.settings import CloudSettings
 from cloud.checkin.sessions import Sessions
+from cloud.guests.profiles import Profiles
 from cloud.kit.acting import system
 from cloud.kit.database import Database
 from cloud.privacy.sealing import Sealer
@@ -12,7 +13,9 @@ from protocols.errors import InvalidInputError
 
 
 async def rotate_keys(settings: CloudSettings, *, tenant: str | None, clock: Clock, dice: Dice) -> tuple[int, int]:
-    """Return how many data keys were wrapped anew, and how many sessions' keys were sealed anew. Safe to call again.
+    """Return how many data keys were wrapped anew, and how many keys of sessions and guests were sealed anew.
+
+    Safe to call again.
 
     Raises:
         InvalidInputError: no keys are configured.
@@ -32,6 +35,13 @@ async def rotate_keys(settings: CloudSettings, *, tenant: str | None, clock: Clo
         renewed = 0
         while tenant is not None and (some := await sessions.renew_keys(tenant)):
             renewed += some
+        while tenant is not None and (some := await _renew_guests(database, Profiles(sealer), tenant, clock=clock)):
+            renewed += some
     finally:
         await database.close()
     return wrapped, renewed
+
+
+async def _renew_guests(database: Database, profiles: Profiles, tenant: str, *, clock: Clock) -> int:
+    async with database.transaction() as connection:
+        return await profiles.renew(connection, tenant, now_ms=clock.wall_ms())

@@ -31,6 +31,7 @@ from cloud.checkin.sessions import FORGET_MOST, Sessions
 from cloud.checkin.watchlists import FileScreening, keep_renewed
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
+from cloud.guests.profiles import Profiles
 from cloud.kit.acting import UPKEEP, acting, acting_as, system
 from cloud.kit.database import Database
 from cloud.kit.keeping import Keeping
@@ -40,6 +41,7 @@ from cloud.kit.outbox import OUTBOX_CHANNEL, Handler, Relay, backlog
 from cloud.payments.payments import CHANGED as PAYMENT_CHANGED
 from cloud.payments.payments import Payments
 from cloud.payments.stripe.adapter import StripePayments
+from cloud.platform.audit_desk import AuditDesk
 from cloud.platform.companies import Companies
 from cloud.platform.oidc.client import OidcClient
 from cloud.platform.passkeys import Passkeys
@@ -56,6 +58,7 @@ from cloud.pms.hints import HINT_CHANNEL
 from cloud.pms.intents import IntentWorker, IntentWriter
 from cloud.pms.ohip.consumer import EventConsumer
 from cloud.pms.port import PmsAdapter
+from cloud.pms.recognition import EVER, Recognition
 from cloud.pms.vendors import Access, make_adapter, make_consumer, streams
 from cloud.policy.releases import Kind, Releases, Sign
 from cloud.privacy.sealing import Sealer
@@ -66,6 +69,7 @@ from cloud.public.closing_routes import DoorServices
 from cloud.public.company_routes import CALLBACK, CompanyServices, company_routes
 from cloud.public.door_routes import door_routes
 from cloud.public.gate import Gate
+from cloud.public.guest_routes import GuestServices, guest_routes
 from cloud.public.kiosk_routes import kiosk_routes
 from cloud.public.live import Feeds
 from cloud.public.passkey_routes import PasskeyServices, passkey_routes
@@ -194,7 +198,12 @@ async def run(
         clock=clock,
     )
     publisher = DocumentPublisher(database, line.publish, clock=clock, hub=hub)
-    partners = [_partner(each, database, clock=clock, http=http) for each in settings.pms]
+    profiles = Profiles(sealer)
+    recognition = None
+    if sealer.ready:
+        kept = settings.keeping.keep_guests or EVER
+        recognition = Recognition(profiles, clock=clock, log=logger("cloud.pms"), kept=kept)
+    partners = [_partner(each, database, recognition, clock=clock, http=http) for each in settings.pms]
     listeners = _listeners(settings.pms, database, clock=clock, dice=dice, http=http)
     intents = IntentWriter(frozenset((each.property, each.system) for each in settings.pms if each.two_way))
     late = LateSteps(sessions)
@@ -277,6 +286,7 @@ async def run(
                 make_routes(store, database, hub, gate, clock=clock),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
+                guest_routes(GuestServices(database, profiles, AuditDesk(database), clock)),
                 door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(webhooks),
                 payment_routes(paying),
@@ -373,7 +383,9 @@ class _Partner:
         return both
 
 
-def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: httpx.AsyncClient) -> _Partner:
+def _partner(
+    settings: PmsSettings, database: Database, recognition: Recognition | None, *, clock: Clock, http: httpx.AsyncClient
+) -> _Partner:
     log = logger("cloud.pms")
     adapter = make_adapter(settings.system, http, pms_access(settings), clock=clock)
     sync = PmsSync(
@@ -385,6 +397,7 @@ def _partner(settings: PmsSettings, database: Database, *, clock: Clock, http: h
         log=log,
         room_types=settings.room_types,
         own_conditions=settings.conditions,
+        recognition=recognition,
     )
     hook = Hook(read_secret(settings.webhook_secret_path), sync)
     intents = IntentWorker(database, adapter, sync, two_way=settings.two_way, clock=clock, log=log)

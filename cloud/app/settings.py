@@ -146,9 +146,9 @@ class KeepingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `keep_events`: events between modules that every subscriber had; `keep_given_up_events`: those that failed too
     often and that nobody settled. `keep_commands`: what was asked of buildings and is settled. `keep_openings`: what
     doors told, by arrival. `keep_deliveries`: webhooks that were taken or given up. `keep_pms_runs`: notes of exchanges
-    with a PMS. `keep_letters`: whether guests were written to, once their stay is over as well. What still waits is
-    never let go, whatever its age. Within a day whoever asked asks again: a command by its key, a building by what it
-    told.
+    with a PMS. `keep_guests`: who stayed, from the end of his last stay on, and that somebody was erased, from then.
+    `keep_letters`: whether guests were written to, once their stay is over as well. What still waits is never let go,
+    whatever its age. Within a day whoever asked asks again: a command by its key, a building by what it told.
     """
 
     keep_events: timedelta = timedelta(days=7)
@@ -157,6 +157,7 @@ class KeepingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_openings: timedelta = timedelta(days=1_100)
     keep_deliveries: timedelta = timedelta(days=35)
     keep_pms_runs: timedelta = timedelta(days=35)
+    keep_guests: timedelta = timedelta(days=1_100)
     keep_letters: timedelta = timedelta(days=400)
 
     def __post_init__(self) -> None:

@@ -77,7 +77,14 @@ SYSTEM_ONLY: Final = frozenset(
 )
 """Tables that callers never touch."""
 READ_ONLY: Final = frozenset(
-    {"checkin.letter", "checkin.letter_rate", "platform.tenant", "platform.property", "platform.rate_rule"}
+    {
+        "checkin.letter",
+        "checkin.letter_rate",
+        "guests.directory",  # who widens it sees guests of other houses
+        "platform.tenant",
+        "platform.property",
+        "platform.rate_rule",
+    }
 )
 APPEND_ONLY: Final = frozenset({"checkin.terms", "platform.audit"})
 """What nobody changes, not even the service's own workers."""

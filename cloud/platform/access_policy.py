@@ -51,6 +51,13 @@ permit (
     resource is Property
 ) when { principal.every_property || principal.properties.contains(resource.id) };
 
+// who comes, and when he came before; what is kept of somebody is erased by whoever answers for the house
+permit (
+    principal in Role::"staff", action in [Action::"guest.read", Action::"guest.change"], resource is Property
+) when { principal.every_property || principal.properties.contains(resource.id) };
+permit (principal in Role::"admin", action == Action::"guest.erase", resource is Property)
+    when { principal.every_property || principal.properties.contains(resource.id) };
+
 // a guest's own way to the keys of the one stay that the link is for; opening from afar is nobody else's to ask
 permit (
     principal in Role::"guest",

@@ -32,6 +32,7 @@ from cloud.pms.port import (
     PmsRoom,
 )
 from cloud.pms.reading import NO_ID
+from cloud.pms.recognition import Recognition
 from cloud.stays.mirror import bookings_of, mirrored, newest_change_ms
 from cloud.stays.reservation import Housekeeping, PmsStatus, Reservation
 from cloud.stays.rooms import room_ids
@@ -92,16 +93,18 @@ class PmsSync:
         log: Any,  # noqa: ANN401 - structlog's lazy logger
         room_types: Mapping[str, str] = MappingProxyType({}),
         own_conditions: Mapping[str, Housekeeping] = MappingProxyType({}),
+        recognition: Recognition | None = None,
     ) -> None:
         """Keep `property_id` in step with the PMS of `adapter`.
 
         Args:
             room_types: Our word for the PMS's code of a type.
             own_conditions: Our word for the property's own of a room's condition (conditions.py).
+            recognition: Who keeps profiles of guests; None: nobody does.
         """
         self._database, self._adapter, self._rhythm = database, adapter, rhythm
         self._room_types, self._conditions = room_types, own_conditions
-        self._clock, self._log = clock, log
+        self._clock, self._log, self._recognition = clock, log, recognition
         self.property_id, self.system = property_id, adapter.system
         self._polled_ms: int | None = None
         self._subscribed_ms: int | None = None
@@ -459,6 +462,8 @@ class PmsSync:
         now_ms = self._clock.wall_ms()
         async with self._database.transaction() as connection:
             await guests.keep(connection, **place, said=page.reservations, now_ms=now_ms)
+            if self._recognition is not None:
+                await self._recognition.keep(connection, tenant=found.tenant, **place, said=page.reservations)
             new = await issues.note(connection, **place, errors=errors, well=taken - bad, now_ms=now_ms)
         self._tell(new)
         return done, errors, len(new)

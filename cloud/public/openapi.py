@@ -94,6 +94,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "email": "anna@northlight.example",
     "expires_at": "2027-11-21T12:00:00Z",
     "given_names": "Noor",
+    "guest_id": "g-5f0c2a91d3b44e07a1b2",
     "idempotency_key": "desk-2026-11-21-0007",
     "incarnation": "0f1e2d3c4b5a69780f1e2d3c4b5a6978",
     "issuer": "https://id.northlight.example",

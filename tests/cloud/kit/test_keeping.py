@@ -162,6 +162,7 @@ async def test_who_looks_for_what_may_go_does_not_read_what_stays(database: Data
         "commands": (_COMMANDS, [young] * 3),
         "openings": (_OPENINGS, [young] * 2),
         "letters": (_LETTERS, [young] * 2),
+        "guests": (_GUESTS, [young] * 3),
     }
     async with database.transaction() as connection:
         await execute(connection, _ENDPOINT, [young])
@@ -179,6 +180,14 @@ def _most_rows(plan: dict[str, Any]) -> int:
     return max([int(read * plan["Actual Loops"]), *(_most_rows(each) for each in plan.get("Plans", ()))])
 
 
+_GUESTS = (
+    "WITH known AS (INSERT INTO guests.profile (property, id, tenant, system, external_id, subject_key, sealed,"
+    " first_seen_at, changed_at, last_until)"
+    " SELECT 'aurora', n, 'northlight', 'mews', n, '', '', %s, %s, %s FROM generate_series(1, 5000) n"
+    " RETURNING property, id)"
+    " INSERT INTO guests.booking (property, system, external_id, tenant, guest)"
+    " SELECT property, 'mews', id, 'northlight', id FROM known"
+)
 _EVENTS = (
     "INSERT INTO outbox.event (type, tenant, property, subject, body, occurred_at, not_before, relayed_at, parked_at)"
     " SELECT 't', 'northlight', 'aurora', n, '{}', %s, %s, %s, %s FROM generate_series(1, 5000) n"

@@ -16,11 +16,13 @@ from cloud.checkin.registrations import Registrations
 from cloud.checkin.sessions import Sessions
 from cloud.fleet.commands import Commands
 from cloud.fleet.link_state import Patience
+from cloud.guests.profiles import Profiles
 from cloud.kit.database import Database
 from cloud.kit.notify import NotificationHub
 from cloud.payments.payments import Payments
 from cloud.payments.stripe.adapter import StripePayments
 from cloud.payments.stripe.emulator import TAME, StripeEmulator
+from cloud.platform.audit_desk import AuditDesk
 from cloud.platform.principals import AccessToken, Principal, Principals, Role
 from cloud.pms.engine import PmsSync, Rhythm
 from cloud.pms.mews.adapter import MewsAdapter
@@ -33,6 +35,7 @@ from cloud.public.checkin_routes import CheckInServices, checkin_routes
 from cloud.public.closing_routes import DoorServices
 from cloud.public.door_routes import door_routes
 from cloud.public.gate import Gate
+from cloud.public.guest_routes import GuestServices, guest_routes
 from cloud.public.kiosk_routes import kiosk_routes
 from cloud.public.live import Feeds
 from cloud.public.payment_routes import PaymentServices, payment_routes, payment_webhook
@@ -141,6 +144,7 @@ async def site(database: Database, tmp_path: Path) -> AsyncIterator[Site]:
                 checkin_routes(CheckInServices(database, sessions, registrations, clock, SystemDice())),
                 policy_routes(PolicyServices(database, releases, clock)),
                 assignment_routes(database, clock=clock),
+                guest_routes(GuestServices(database, Profiles(sealer), AuditDesk(database), clock)),
                 door_routes(DoorServices(database, commands, clock, sessions)),
                 webhook_routes(Webhooks(database, sealer, till, clock=clock, dice=SystemDice())),
                 payment_routes(paying),

@@ -78,6 +78,11 @@ WRITTEN: Final = {
     ("GET", f"{P}/stays/{{stay_id:str}}/session/guests/{{slot:str}}/card"): STAFF,
     ("GET", f"{P}/registrations/{{day:str}}"): STAFF,
     ("GET", f"{P}/hand-overs"): STAFF,
+    ("GET", f"{P}/stays/{{stay_id:str}}/guest"): STAFF,
+    ("GET", f"{P}/guests/{{guest_id:str}}"): STAFF,
+    ("GET", f"{P}/guests/{{guest_id:str}}/stays"): STAFF,
+    ("PUT", f"{P}/guests/{{guest_id:str}}/preferences"): STAFF,
+    ("DELETE", f"{P}/guests/{{guest_id:str}}"): ADMIN,
     ("GET", f"{P}/stays/{{stay_id:str}}/late-check-out"): GUEST,
     ("POST", f"{P}/stays/{{stay_id:str}}/late-check-out"): GUEST,
     ("DELETE", f"{P}/stays/{{stay_id:str}}/late-check-out"): GUEST,
@@ -255,6 +260,7 @@ async def test_the_gate_asks_the_policies(site: Site) -> None:
             ("release_id", "r"),
             ("endpoint_id", "e"),
             ("kiosk_id", "k-1"),
+            ("guest_id", "g-1"),
             ("grant_id", "a1a2a3a4a5a6a7a8"),
         ):
             asked = asked.replace(f"{{{name}:str}}", value)
