@@ -86,7 +86,7 @@ class Desk:
         """Ask as the guest, or as `who`; return the answer, or the reason of a refusal."""
         headers = await self.link(stay) if who is None else self.site.as_(who)
         path = f"/api/v1/properties/aurora/stays/{stay}/late-check-out{what}"
-        answer = await self.site.http.request(method, path, headers=headers, **({"json": body} if body else {}))
+        answer = await self.site.http.request(method, path, headers=headers, json=body or None)
         if answer.status_code == 409:
             return answer.json()["reason"]
         assert answer.status_code == 200, answer.text

@@ -17,7 +17,7 @@ PLACE: Final = Path(__file__).parents[3] / "web" / "packages" / "api" / "openapi
 READ: Final = (
     "AccessEvents", "Alerts", "Properties", "Rooms", "Stays", "HandOvers", "Session", "TermsText", "TermsVersions",
     "People", "DepositPage", "DepositStanding", "PaymentStates",
-    "WaitingRefunds",
+    "WaitingLateWishes", "WaitingRefunds",
 )  # fmt: skip
 _NOBODY: Final = cast("Any", None)
 """No route is asked: only what they say of themselves."""

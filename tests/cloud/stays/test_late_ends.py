@@ -77,7 +77,7 @@ class House(Books):
         row = await self.row()
         _, told = await self.document()
         assert told[STAY][0] == unix_ms(row["expected_until"]), "the building is told one end"
-        return unix_ms(row["expected_until"])
+        return told[STAY][0]
 
     async def events(self) -> list[int]:
         async with self.database.transaction() as connection:

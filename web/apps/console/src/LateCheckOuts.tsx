@@ -1,4 +1,5 @@
 /** The guests who ask to leave later and wait for the desk: who has the room next, granted, or refused with a reason that the guest reads. */
+import type { WaitingLateWish } from '@innkeeper/api'
 import { Icon } from '@innkeeper/ui'
 import { Button, TextInput } from '@mantine/core'
 import { type FormEvent, useCallback, useEffect, useState } from 'react'
@@ -7,24 +8,13 @@ import { asked, inWords, Refused } from './passkeys'
 
 const ASK_EACH_MS = 5_000
 
-export interface LateWish {
-  wish: string
-  stay: string
-  guest_name: string
-  room: string | null
-  ends_at: string
-  until: string
-  next_stay: string | null
-  next_from: string | null
-}
-
 /** Nothing is there while nobody waits, and where the reader may not answer. */
 export function LateCheckOuts({ property, zone, onDone }: { property: string; zone: string; onDone: () => void }) {
-  const [wishes, setWishes] = useState<LateWish[]>([])
+  const [wishes, setWishes] = useState<WaitingLateWish[]>([])
   const here = `api/v1/properties/${encodeURIComponent(property)}`
   const read = useCallback(async () => {
     try {
-      setWishes((await asked<{ wishes: LateWish[] }>('GET', `${here}/late-check-outs`)).wishes)
+      setWishes((await asked<{ wishes: WaitingLateWish[] }>('GET', `${here}/late-check-outs`)).wishes)
     } catch (error) {
       if (!(error instanceof Refused)) throw error // the page around this says that the cloud does not answer
     }
@@ -46,7 +36,7 @@ export function LateCheckOuts({ property, zone, onDone }: { property: string; zo
   )
 }
 
-function Asked({ address, late, zone, onDone }: { address: string; late: LateWish; zone: string; onDone: () => void }) {
+function Asked({ address, late, zone, onDone }: { address: string; late: WaitingLateWish; zone: string; onDone: () => void }) {
   const [problem, setProblem] = useState<string | null>(null)
   const [isAsking, setAsking] = useState(false)
   const clock = new Intl.DateTimeFormat('en-GB', { hour: '2-digit', minute: '2-digit', timeZone: zone })

@@ -387,6 +387,23 @@ export type components = {
          * @enum {string}
          */
         Verb: "capture" | "release" | "refund";
+        /** WaitingLateWish */
+        WaitingLateWish: {
+            wish: string;
+            stay: string;
+            guest_name: string;
+            room: string | null;
+            ends_at: string;
+            until: string;
+            asked_at: string;
+            next_stay: string | null;
+            next_from: string | null;
+        };
+        /** WaitingLateWishes */
+        WaitingLateWishes: {
+            zone: string;
+            wishes: components["schemas"]["WaitingLateWish"][];
+        };
         /** WaitingRefund */
         WaitingRefund: {
             stay: string;

@@ -41,6 +41,7 @@ export type TermsVersions = Said['TermsVersions']
 export type DepositPage = Said['DepositPage']
 export type StayPayment = Said['PaymentState']
 export type PaymentMovement = Said['PaymentMovement']
+export type WaitingLateWish = Said['WaitingLateWish']
 export type WaitingRefund = Said['WaitingRefund']
 
 /** What the live socket sends, one JSON document a message. Types that we do not know are passed over. */
