@@ -1,10 +1,15 @@
 """Letters to guests who come on another day, with several rooms, or whose letter is on its way when something fails."""
 
 import asyncio
+import importlib
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import NullPool, create_engine
 
 from cloud.checkin import letter_keeping, letter_rows, letter_work
 from cloud.checkin.letter_work import LEASE_MS, Wish
@@ -311,3 +316,33 @@ async def test_who_is_stopped_writes_down_what_the_server_says_of_a_letter_that_
     await asyncio.wait({running})
     assert running.cancelled()
     assert await post.stands() == ("sent", None)
+
+
+async def test_who_was_written_to_before_letters_had_a_day_is_not_written_to_again(post: Post, dsn: str) -> None:
+    module = importlib.import_module("cloud.checkin.migrations.checkin_0009")
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
+
+    def step(change: Any) -> None:
+        with engine.begin() as connection, Operations.context(MigrationContext.configure(connection)):
+            change()
+
+    post.letters = post.make(Wish(14 * 24))
+    await post.desk.book(SOON)
+    await post.work()
+    await post.desk.book(moved(1, said=1))
+    assert await post.work(after_ms=60_000) == 1
+    post.pms.contact = None
+    await post.desk.book(replace(SOON, external_id="r2", number="N-2", guest_name="Noor Haddad"))
+    await post.work(after_ms=60_000)
+    try:
+        step(module.downgrade)
+        rows = await post.desk.rows("SELECT stay, state FROM checkin.letter ORDER BY state")
+        assert [each["state"] for each in rows] == ["not_possible", "sent"], "one a stay and kind"
+        step(module.upgrade)
+    finally:
+        engine.dispose()
+    post.pms.contact = GuestContact(TO, None)
+    await post.desk.book(moved(3, said=2))
+    assert await post.work(after_ms=60_000) == 1, "who had no address has one now"
+    assert await states_of(post) == ["sent", "sent"]
+    assert len(post.server.taken) == 3
