@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from cloud.public.app import build
 from cloud.public.checkin_routes import CheckInServices, checkin_routes
+from cloud.public.guest_routes import GuestServices, guest_routes
 from cloud.public.openapi import described
 from cloud.public.payment_routes import PaymentServices, payment_routes
 from cloud.public.routes import Services, api
@@ -17,7 +18,7 @@ PLACE: Final = Path(__file__).parents[3] / "web" / "packages" / "api" / "openapi
 READ: Final = (
     "AccessEvents", "Alerts", "Properties", "Rooms", "Stays", "HandOvers", "Session", "TermsText", "TermsVersions",
     "People", "DepositPage", "DepositStanding", "PaymentStates",
-    "WaitingLateWishes", "WaitingRefunds",
+    "WaitingLateWishes", "WaitingRefunds", "ArrivingGuest",
 )  # fmt: skip
 _NOBODY: Final = cast("Any", None)
 """No route is asked: only what they say of themselves."""
@@ -31,6 +32,7 @@ def document() -> dict[str, Any]:
             api(Services(*[_NOBODY] * 6)),
             checkin_routes(CheckInServices(*[_NOBODY] * 5)),
             payment_routes(PaymentServices(_NOBODY, _NOBODY, _NOBODY, {}, _NOBODY)),
+            guest_routes(GuestServices(*[_NOBODY] * 4)),
         ],
     )
     whole = described(app.openapi_schema.to_schema())["components"]["schemas"]

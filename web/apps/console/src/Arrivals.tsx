@@ -7,6 +7,7 @@ import styles from './Arrivals.module.css'
 import consoleStyles from './console.module.css'
 import { nameOf, SessionSteps, STEPS, Waiver } from './SessionSteps'
 import { ConflictNote } from './ConflictNote'
+import { GuestPanel } from './GuestPanel'
 import { Header } from './Header'
 import { LateCheckOuts } from './LateCheckOuts'
 import { LATE_REASONS } from './lateSteps'
@@ -151,6 +152,7 @@ export function ArrivalsPage({ property }: { property: Property }) {
                       <a className={styles['plain']} href={stayLogOf(property.id, stay.id)} aria-label={`Door log of ${stay.guest_name}`}>Door log</a>
                       <a className={styles['plain']} href={paymentsOf(property.id, stay.id)} aria-label={`Payments of ${stay.guest_name}`}>Payments</a>
                     </p>
+                    <GuestPanel property={property.id} address={at(property.id, stay.id)} name={stay.guest_name} />
                     {stay.state !== 'left' && <SessionSteps address={at(property.id, stay.id)} guest={stay.guest_name} day={day} />}
                     {stay.state !== 'left' && <Link property={property.id} stay={stay} />}
                   </li>

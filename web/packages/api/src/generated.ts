@@ -39,6 +39,13 @@ export type components = {
             alerts: components["schemas"]["Alert"][];
             next: string | null;
         };
+        /** ArrivingGuest */
+        ArrivingGuest: {
+            guest: string;
+            name: string | null;
+            visit: number;
+            preferences: components["schemas"]["RoomPreferences"];
+        };
         /** Backlog */
         Backlog: {
             a: number;
@@ -264,6 +271,19 @@ export type components = {
             room_asked: string | null;
             expected_until: string;
             until_asked: string;
+        };
+        /** RoomPreferences */
+        RoomPreferences: {
+            /** @enum {null|string} */
+            floor?: "high" | "low" | null;
+            /** @enum {null|string} */
+            bed?: "double" | "twin" | "single" | null;
+            smoking?: boolean | null;
+            /** @enum {null|string} */
+            view?: "street" | "courtyard" | "garden" | "city" | "mountain" | "water" | null;
+            /** @enum {null|string} */
+            lift?: "near" | "far" | null;
+            step_free?: boolean | null;
         };
         /** RoomStay */
         RoomStay: {
