@@ -140,6 +140,7 @@ SAMPLES: Final[Mapping[str, Any]] = {
     "terms": "2026-11",
     "text": "Breakfast is from 7 to 10.\n\nQuiet from 22:00.",
     "type": "public-key",
+    "until": "13:00",
     "url": "https://erp.northlight.example/hooks/innkeeper",
     "value": True,
     "version": "2026-11",

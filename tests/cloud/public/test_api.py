@@ -149,7 +149,7 @@ async def test_a_viewer_reads_and_does_not_act(site: Site) -> None:
             "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}",
             "/webhooks", "/hand-overs", "{grant_id}", "/emergency-drafts", "/phones", "/closings", "/door-log",
                 "/key-term", "/terms", "{language}", "/keys", "/kiosks", "/waiting-refunds", "/refund-rule",
-                "/common-doors",
+                "/common-doors", "/late-check-out", "/late-check-outs",
         )  # fmt: skip
         closed = method in {"post", "put", "delete"} or path.endswith(staffs)
         assert (status == 403) == closed, path
