@@ -55,6 +55,7 @@ CLOUD: Final[dict[str, Fate]] = {
     "checkin.guest": LetGo("cloud/checkin/session_rows.py"),
     "checkin.guest_link": STAYS,
     "checkin.kiosk": PROPERTIES,
+    "checkin.late_wish": Kept("what a guest asked for and who answered, of a stay: fewer than stays"),
     "checkin.letter": LetGo("cloud/checkin/letter_keeping.py"),
     "checkin.letter_rate": Bounded("what an operator wrote down by hand: one row a tenant at most"),
     "checkin.session": STAYS,

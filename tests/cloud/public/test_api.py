@@ -89,6 +89,7 @@ def filled(path: str, *, house: str, stay: str = STAY, room: str = "101", comman
         "version": "2026-1",
         "language": "de",
         "kiosk_id": "k-1",
+        "guest_id": "g-1",
     }
     return re.sub(r"\{(\w+)\}", lambda match: values[match.group(1)], path)
 
@@ -131,7 +132,7 @@ async def test_another_tenants_thing_does_not_exist_to_the_byte(site: Site) -> N
             "/card", "/carried", "/staff-keys", "/emergency-drafts", "{grant_id}", "/approvals", "/key", "/phones",
             "/withdrawn-keys", "/withdrawn-staff-keys", "/lockout", "/inhibition", "/failsafe-keys", "/closings",
             "/key-cards", "/session/terms", "{language}", "/keys", "/taken-back-keys",
-            "{kiosk_id}",
+            "{kiosk_id}", "/guest", "{guest_id}", "{guest_id}/stays", "{guest_id}/preferences",
         )  # fmt: skip
         if "{command_id}" not in path and "{payment_id}" not in path and not path.endswith(of_building):
             assert own[0] in (200, 201, 204, 400, 409), (path, own)
@@ -149,7 +150,7 @@ async def test_a_viewer_reads_and_does_not_act(site: Site) -> None:
             "/records", "/session", "/people", "/card", "/registrations/{day}", "/payments", "{release_id}",
             "/webhooks", "/hand-overs", "{grant_id}", "/emergency-drafts", "/phones", "/closings", "/door-log",
                 "/key-term", "/terms", "{language}", "/keys", "/kiosks", "/waiting-refunds", "/refund-rule",
-                "/common-doors", "/late-check-out", "/late-check-outs",
+                "/common-doors", "/late-check-out", "/late-check-outs", "/guest", "{guest_id}", "{guest_id}/stays",
         )  # fmt: skip
         closed = method in {"post", "put", "delete"} or path.endswith(staffs)
         assert (status == 403) == closed, path
