@@ -174,7 +174,14 @@ class Evidence:
         """Take that another contact is on the door: what the last one said holds until this one speaks."""
         if self.closed is None:
             return replace(self, unopened=0)
-        return replace(self, shut_before=self.closing_seen, unsure=True, closed_at_ms=None, unopened=0)
+        return replace(
+            self,
+            shut_before=self.closing_seen,
+            unsure=True,
+            closed_at_ms=None,
+            may_remain=True,  # who came in meanwhile, nobody has seen: as after a restart
+            unopened=0,
+        )
 
     def no_contact(self) -> "Evidence":
         """Take that no contact is on the door any more: who goes is not seen, so nobody is known to be inside."""

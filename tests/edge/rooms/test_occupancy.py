@@ -237,3 +237,20 @@ def test_after_a_restart_the_first_word_of_a_motion_sensor_counts_behind_a_door_
     assert believe(repeated, now_ms=6_000).occupied is None
     spoken = repeated.moved(motion=False, now_ms=7_000).moved(motion=True, now_ms=9_000)
     assert believe(spoken, now_ms=10_000).occupied is True
+
+
+@pytest.mark.requirement("DEV-06")
+@pytest.mark.guarantee("G13")
+def test_who_came_in_behind_staff_is_not_soon_believed_out_because_the_contact_was_swapped() -> None:
+    """The edge restarted at some time, as any edge did: then what a door says next is a passage that is told of."""
+    came_ms = 4 * HOUR_MS
+    room = replace(still(left_at(HOUR_MS), HOUR_MS + MINUTE_MS, came_ms), resumed_ms=0)
+    assert empty(room, came_ms)
+    room = room.unlocked(now_ms=came_ms, staff=True).door(closed=False, now_ms=came_ms + 2_000)
+    room = room.door(closed=True, now_ms=came_ms + 10 * MINUTE_MS)  # the guest walked in through the propped door
+    room = room.moved(motion=True, now_ms=came_ms + 11 * MINUTE_MS).moved(motion=False, now_ms=came_ms + 16 * MINUTE_MS)
+    mounted_ms = came_ms + 31 * MINUTE_MS
+    room = room.another_contact().unlocked(now_ms=mounted_ms, staff=True)
+    room = room.door(closed=False, now_ms=mounted_ms + 5_000).moved(motion=True, now_ms=mounted_ms + 6_000)
+    room = room.moved(motion=False, now_ms=mounted_ms + 8_000).door(closed=True, now_ms=mounted_ms + 10_000)
+    assert not empty(still(room, mounted_ms, mounted_ms + HOUR_MS), mounted_ms + 25 * MINUTE_MS)
