@@ -72,7 +72,7 @@ async def arriving(
                ON l.property = s.property AND l.stay = s.id AND l.kind = 'invitation' AND l.arrives = d.day
              LEFT JOIN LATERAL (
                    SELECT count(*) AS other,
-                          bool_or(o.state IN ('sent', 'sending') OR o.reason = 'unsure') AS told,
+                          bool_or(o.state IN ('sent', 'sending') OR coalesce(o.reason = 'unsure', false)) AS told,
                           bool_or(o.arrives = '0001-01-01') AS for_every_day
                      FROM checkin.letter o
                     WHERE o.property = s.property AND o.stay = s.id AND o.kind = 'invitation' AND o.arrives <> d.day

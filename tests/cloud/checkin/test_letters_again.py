@@ -77,6 +77,19 @@ async def test_who_moves_to_the_next_hours_is_not_told_by_letter(post: Post) -> 
     assert [(each["kind"], each["state"]) for each in listed.json()["letters"]] == [("invitation", "sent")]
 
 
+async def test_who_waits_for_the_morning_and_moves_to_the_next_hours_is_written_to_at_once(post: Post) -> None:
+    """Nobody has told him another day yet: it is his first letter, and the night before arrival is late enough."""
+    post.letters = post.make(Wish(14 * 24))
+    night = (21 * HOUR_MS + 30 * 60_000 - NOW_MS) % DAY_MS  # 22:30 in Vienna
+    await post.desk.book(moved(2, said=0))
+    assert await post.work(after_ms=night) == 0
+    row = await post.row()
+    assert row is not None and (row["state"], row["reason"]) == ("due", None)
+    near = replace(SOON, arrival_ms=NOW_MS + night + 3 * HOUR_MS, updated_ms=NOW_MS + night)
+    await post.desk.book(replace(near, departure_ms=near.arrival_ms + DAY_MS))
+    assert await post.work(after_ms=60_000) == 1
+
+
 async def test_who_may_have_been_told_a_day_is_told_the_next_one_as_new(post: Post) -> None:
     post.letters = post.make(Wish(72))
     post.server.manner = Manner.DROPS_AFTER
