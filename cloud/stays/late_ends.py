@@ -53,10 +53,10 @@ async def next_in_room(
     row = await fetch_one(
         connection,
         """SELECT id, expected_from FROM stays.stay
-            WHERE property = %s AND id <> %s AND (room = %s OR (room IS NULL AND room_asked = %s))
+            WHERE property = %s AND id <> %s AND coalesce(room, room_asked, room_given) = %s
               AND state IN ('planned', 'ready', 'in_house') AND (share IS NULL OR share IS DISTINCT FROM %s)
             ORDER BY expected_from, id LIMIT 1""",
-        [property_id, stay, room, room, share],
+        [property_id, stay, room, share],
     )
     return None if row is None else NextGuest(row["id"], row["expected_from"])
 

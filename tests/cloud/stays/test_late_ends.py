@@ -129,6 +129,17 @@ class TestGranting:
         assert await house.until() == night(1) + HOUR_MS, "up to then it is his"
         assert (await house.shown())["r2"] == ("planned", "101", 2, None)
 
+    async def test_nor_one_that_we_gave_to_somebody_who_has_not_got_it_yet(self, house: House) -> None:
+        """His arrival is before the hour in which the room is free: it is his once it is."""
+        await house.inside()
+        coming = reservation("r2", room=None, arrival_ms=night(1) + HOUR_MS, departure_ms=night(2), updated_ms=NOW_MS)
+        await house.tell(coming)
+        async with house.database.transaction() as connection:
+            await execute(connection, "UPDATE stays.stay SET room_given = '101' WHERE external_id = 'r2'")
+        assert (await house.shown())["r2"][1] is None
+        with pytest.raises(RoomPromisedError):
+            await house.grant()
+
     async def test_a_move_takes_it_along_and_shows_whom_it_is_in_the_way_of(self, house: House) -> None:
         await house.inside()
         await house.tell(
