@@ -84,7 +84,8 @@ async def test_who_waits_for_the_morning_and_moves_to_the_next_hours_is_written_
     await post.desk.book(moved(2, said=0))
     assert await post.work(after_ms=night) == 0
     row = await post.row()
-    assert row is not None and (row["state"], row["reason"]) == ("due", None)
+    assert row is not None
+    assert (row["state"], row["reason"]) == ("due", None)
     near = replace(SOON, arrival_ms=NOW_MS + night + 3 * HOUR_MS, updated_ms=NOW_MS + night)
     await post.desk.book(replace(near, departure_ms=near.arrival_ms + DAY_MS))
     assert await post.work(after_ms=60_000) == 1
