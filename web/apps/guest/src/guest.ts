@@ -125,7 +125,8 @@ export class Guest {
     if (this.#isRenewing) return
     this.#isRenewing = true
     try {
-      for (const { from } of this.state.holdings) if (from !== null && this.#renewals.isOpen(from)) await this.#renewStay(from)
+      const links = [...this.state.holdings, ...this.state.others].map(({ from }) => from).filter((from) => from !== null)
+      for (const from of new Map(links.map((each) => [each.token, each])).values()) if (this.#renewals.isOpen(from)) await this.#renewStay(from)
     } finally {
       this.#isRenewing = false
     }
@@ -135,11 +136,20 @@ export class Guest {
     const ends = await stayEnds(from, this.#ports.root, this.#ports.fetch)
     if (ends === 'gone') return this.#renewals.end(from)
     const now = this.#ports.clock.wallMs()
-    const held = (): Holding[] => this.state.holdings.filter((each) => each.from?.token === from.token)
-    if (ends === null || held().length === 0 || !this.#renewals.isDue(from.stay, Math.max(...held().map(endsMs)), ends, now)) return
+    const heldMs = this.#heldUntil(from)
+    if (ends === null || heldMs === null || !this.#renewals.isDue(from.stay, heldMs, ends, now)) return
     const answer = await this.#ask(from)
     if (answer.kind === 'bundle') await this.#takeBundle(answer.document, from, 'quietly')
-    this.#renewals.asked(from.stay, ends, now, answer.kind === 'bundle' ? 'key' : UNANSWERED.includes(answer.trouble) ? 'unanswered' : 'refused', Math.max(...held().map(endsMs)))
+    this.#renewals.asked(from.stay, ends, now, answer.kind === 'bundle' ? 'key' : UNANSWERED.includes(answer.trouble) ? 'unanswered' : 'refused', this.#heldUntil(from) ?? heldMs)
+  }
+
+  /** Until when all that a link brought opens, where asking again may bring more: not a card, which is written at the desk. Null: it brought none. */
+  #heldUntil({ token }: CheckInInvitation): number | null {
+    const of = ({ from }: { from: CheckInInvitation | null }): boolean => from?.token === token
+    const grants = this.state.holdings.filter(of).map(endsMs)
+    const made = this.state.others.filter(of).flatMap(({ keys }) => keys.filter(({ state, medium }) => state === 'made' && medium !== 'card'))
+    const ends = [...(grants.length === 0 ? [] : [Math.max(...grants)]), ...made.map(({ notAfterMs }) => notAfterMs)]
+    return ends.length === 0 ? null : Math.min(...ends)
   }
 
   /** Open a door, as after a tap; must be called within one. */

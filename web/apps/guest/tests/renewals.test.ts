@@ -59,6 +59,27 @@ describe('a stay that is made longer', () => {
     }
   })
 
+  it('has keys of other makers asked for as well, a card not: that is written at the desk', async () => {
+    for (const [medium, keys] of [['pin', 1], ['mobile', 1], ['card', 0]] as const) {
+      const at = ports(BEGINS_MS)
+      const document = structuredClone(vector('door/vendor_keys')['alone'])
+      for (const key of document.vendor_keys) key.medium = medium
+      at.keyring.kept.set('x', { id: 'x', document, said: {}, from: { ...invitation, stay: document.stay } } as never)
+      const longer = document.vendor_keys[0].not_after_ms + DAY_MS
+      let asked = 0
+      at.fetch = async (address: URL) => {
+        if (address.pathname.endsWith('/key-term')) return term(longer)
+        asked += 1
+        return Response.json({ bundle: { ...document, vendor_keys: document.vendor_keys.map((key: object) => ({ ...key, not_after_ms: longer })) }, stay: {} })
+      }
+      const guest = await Guest.start(at)
+      await guest.renew()
+      await guest.renew()
+      expect([medium, asked]).toEqual([medium, keys])
+      if (keys > 0) expect(guest.state.others[0]!.keys[0]!.notAfterMs).toBe(longer)
+    }
+  })
+
   it('leaves a hotel that said no in peace for longer', async () => {
     const { at, asked, guest } = await page({ ends: () => term(ENDS_MS + DAY_MS), keys: () => refusal(409, 'edge_refused') })
     await guest.renew()
