@@ -27,7 +27,7 @@ CHROMIUM_ARGUMENTS: Final = [
 DESK: Final = (1440, 1000)
 PHONE: Final = (390, 844)
 Scheme = Literal["light", "dark"]
-WAIT_MS: Final = 15_000
+WAIT_MS: Final = 45_000
 expect.set_options(timeout=WAIT_MS)  # what comes may take its time on a slow machine; the default is 5 s
 _AGE_UNITS_S: Final = {"s": 1, "min": 60, "d": 86_400}
 

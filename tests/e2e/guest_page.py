@@ -38,7 +38,7 @@ from protocols.door.bundle import Bundle
 from protocols.errors import PeerProtocolError
 from tests.firmware_bridges.innkeeper_lock.world import until
 
-WAIT_MS: Final = 15_000
+WAIT_MS: Final = 45_000
 expect.set_options(timeout=WAIT_MS)  # what comes may take its time on a slow machine; the default is 5 s
 WEB_BLUETOOTH: Final = "--enable-features=WebBluetooth"  # Chromium on Linux has it, switched off
 CLIENT_CONFIGURATION: Final = "00002902-0000-1000-8000-00805f9b34fb"

@@ -10,7 +10,7 @@ from typing import Self
 from provisioning.rehearsal.nats import free_port
 from tests.conftest import find_program
 
-START_WAIT_S = 20.0
+START_WAIT_S = 60.0
 
 
 class Mosquitto:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STORY_WAIT_S = 240
+STORY_WAIT_S = 480
 
 
 @pytest.mark.tier("postgres")
