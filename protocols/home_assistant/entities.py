@@ -271,9 +271,8 @@ class Maker:
         template: str,
         silent: Iterable[str] = (),
         meant: tuple[Value, Value] = (True, False),
-        lit: bool = True,
     ) -> None:
-        """Take what is on or off, and told so; `meant` is what these are for the attribute. `lit`: on can be sent."""
+        """Take what is on or off, and told so; `meant` is what these are for the attribute."""
         on, off = self.word("payload_on", "ON"), self.word("payload_off", "OFF")
         said_on, said_off = self.word("state_on", on), self.word("state_off", off)
         if on == off or said_on == said_off:
@@ -287,7 +286,7 @@ class Maker:
             values=[(said_on, meant[0]), (said_off, meant[1])],
             silent=silent,
             write=None if command is None else WriteRule(topic=command),
-            words=[(meant[0], on), (meant[1], off)] if lit else [(meant[1], off)],
+            words=[(meant[0], on), (meant[1], off)],
             command=self.template("command_template"),
         )
 

@@ -64,8 +64,7 @@ def light(maker: Maker) -> None:
 
 def _plainly(maker: Maker) -> None:
     maker.topic("command_topic", needed=True)
-    template = maker.template("state_value_template", "value_template")
-    maker.switched("state", (C.ON_OFF, "on_off"), template=template, lit=_has_word_for_on(maker))
+    maker.switched("state", (C.ON_OFF, "on_off"), template=maker.template("state_value_template", "value_template"))
 
     def brightness() -> None:
         command = maker.topic("brightness_command_topic")
@@ -216,13 +215,6 @@ def _in_json(maker: Maker) -> None:
         maker.left("effect", *maker.words("effect_list"))
     if "white" in modes:
         maker.left("white")
-
-
-def _has_word_for_on(maker: Maker) -> bool:
-    if maker.options.get("on_command_type") != "brightness" or not maker.options.get("brightness_command_topic"):
-        return True
-    maker.made.refused.append((f"{maker.entity.name} on", "on_command_type: it is lit by its brightness alone"))
-    return False
 
 
 def _scale_of(maker: Maker) -> float:

@@ -24,12 +24,14 @@ LENT: Final = """
     ALTER TABLE stays.stay ADD COLUMN edge_until timestamptz, ADD COLUMN edge_until_told timestamptz,
                            ADD COLUMN edge_until_n bigint NOT NULL DEFAULT 0,
                            ADD COLUMN edge_until_sent timestamptz[] NOT NULL DEFAULT '{}',
-                           ADD COLUMN pms_until_ours timestamptz
+                           ADD COLUMN pms_until_ours timestamptz,
+                           ADD COLUMN late_until timestamptz, ADD COLUMN late_sent bool NOT NULL DEFAULT false
 """
 """What the code of today, which writes into the older tables here, needs of newer ones."""
 TAKEN_BACK: Final = """
     ALTER TABLE stays.stay DROP COLUMN edge_until, DROP COLUMN edge_until_told, DROP COLUMN edge_until_n,
-                           DROP COLUMN edge_until_sent, DROP COLUMN pms_until_ours
+                           DROP COLUMN edge_until_sent, DROP COLUMN pms_until_ours, DROP COLUMN late_until,
+                           DROP COLUMN late_sent
 """
 
 

@@ -295,17 +295,12 @@ def test_a_level_is_never_sent_as_off() -> None:
             assert settled(level, wanted, told[0])  # type: ignore[arg-type]  # a number
 
 
-def test_a_lamp_that_is_lit_by_its_brightness_is_not_sent_a_word_for_on() -> None:
-    """home-assistant.io, MQTT Light, `on_command_type`: of `brightness`, only brightness commands turn it on."""
+def test_a_lamp_that_is_lit_by_its_brightness_is_switched_on_by_its_word_too() -> None:
+    """Home Assistant sends brightness alone then; Tasmota, which announces itself so, takes its word as ever."""
     lamp = {"cmd_t": "l/set", "stat_t": "l", "bri_cmd_t": "l/b", "bri_stat_t": "l/now", "name": "It"}
-    switch = points("light", **lamp, on_cmd_type="brightness")["on_off.on_off"]
-    assert payload_of(switch, False) == b"OFF"
-    with pytest.raises(LocalProtocolError, match="no word"):
-        payload_of(switch, True)
-    assert ("It on", "on_command_type: it is lit by its brightness alone") in taken(
-        "light", **lamp, on_cmd_type="brightness"
-    ).refused
-    assert payload_of(points("light", **lamp, on_cmd_type="first")["on_off.on_off"], True) == b"ON"
+    for kind in ("brightness", "first"):
+        switch = points("light", **lamp, on_cmd_type=kind)["on_off.on_off"]
+        assert [payload_of(switch, on) for on in (True, False)] == [b"ON", b"OFF"]
 
 
 @pytest.mark.parametrize("word", ["migrate_discovery", "migr_discvry"])
